@@ -1,0 +1,1 @@
+"""tdsl: a tensor expression language and its compiler."""

@@ -1,0 +1,179 @@
+"""Shape algebra: sizes as integer polynomials over named dims.
+
+A `Dim` is a canonical sum of integer multiples of monomials; an atom of a monomial is a name or
+an exact floor division by a positive constant. Equality of canonical forms is equality of sizes
+for every binding of the names, so `(n + 1) - 1 == n` needs no solver. Orderings are proved only
+where every size being at least 0 proves them; everything else becomes a check at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class FloorDiv:
+    """`numerator // divisor`, the divisor a positive constant not dividing every term."""
+
+    numerator: Dim
+    divisor: int
+
+    def __str__(self) -> str:
+        return f"({self.numerator})//{self.divisor}"
+
+
+Atom = str | FloorDiv
+Monomial = tuple[Atom, ...]
+
+
+@dataclass(frozen=True)
+class Dim:
+    """`terms` maps monomials to non-zero coefficients, sorted; the constant's monomial is ()."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    @cached_property
+    def const(self) -> int | None:
+        """The value, when it does not depend on any name."""
+        if not self.terms:
+            return 0
+        if len(self.terms) == 1 and self.terms[0][0] == ():
+            return self.terms[0][1]
+        return None
+
+    def __add__(self, other: Dim | int) -> Dim:
+        out = dict(self.terms)
+        for mono, c in dim(other).terms:
+            out[mono] = out.get(mono, 0) + c
+        return _make(out)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Dim:
+        return Dim(tuple((m, -c) for m, c in self.terms))
+
+    def __sub__(self, other: Dim | int) -> Dim:
+        return self + (-dim(other))
+
+    def __rsub__(self, other: int) -> Dim:
+        return dim(other) + (-self)
+
+    def __mul__(self, other: Dim | int) -> Dim:
+        out: dict[Monomial, int] = {}
+        for ma, ca in self.terms:
+            for mb, cb in dim(other).terms:
+                mono = tuple(sorted(ma + mb, key=str))
+                out[mono] = out.get(mono, 0) + ca * cb
+        return _make(out)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, divisor: int) -> Dim:
+        if divisor <= 0:
+            raise ValueError("a dim can be divided by a positive constant only")
+        whole = {m: c // divisor for m, c in self.terms if c % divisor == 0}
+        rest = {m: c for m, c in self.terms if c % divisor != 0}
+        if set(rest) <= {()}:
+            return _make({**whole, (): rest.get((), 0) // divisor + whole.get((), 0)})
+        # the constant's multiple of the divisor leaves the bracket too
+        if () in rest:
+            whole[()] = rest[()] // divisor
+            rest[()] = rest[()] % divisor
+        atom = FloorDiv(_make(rest), divisor)
+        return _make(whole) + Dim((((atom,), 1),))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        out: set[str] = set()
+        for mono, _ in self.terms:
+            for atom in mono:
+                out |= {atom} if isinstance(atom, str) else atom.numerator.names
+        return frozenset(out)
+
+    def evaluate(self, env: Mapping[str, int]) -> int:
+        """The size under a binding of every name."""
+        total = 0
+        for mono, c in self.terms:
+            for atom in mono:
+                c *= (
+                    env[atom]
+                    if isinstance(atom, str)
+                    else atom.numerator.evaluate(env) // atom.divisor
+                )
+            total += c
+        return total
+
+    def substitute(self, env: Mapping[str, Dim]) -> Dim:
+        if not self.names & env.keys():
+            return self
+        total = dim(0)
+        for mono, c in self.terms:
+            product = dim(c)
+            for atom in mono:
+                if isinstance(atom, str):
+                    product = product * env.get(atom, named(atom))
+                else:
+                    product = product * (atom.numerator.substitute(env) // atom.divisor)
+            total = total + product
+        return total
+
+    def __str__(self) -> str:
+        """As an expression of the language: `2*n - 1`."""
+        if not self.terms:
+            return "0"
+        parts: list[str] = []
+        # names first, the constant last, as people write sizes
+        for mono, c in sorted(self.terms, key=lambda t: (t[0] == (), t[1] < 0, str(t[0]))):
+            factors = [a if isinstance(a, str) else f"(({a.numerator})//{a.divisor})" for a in mono]
+            size = abs(c)
+            if size != 1 or not factors:
+                factors.insert(0, str(size))
+            sign = ("-" if c < 0 else "") if not parts else (" - " if c < 0 else " + ")
+            parts.append(sign + "*".join(factors))
+        return "".join(parts)
+
+
+def _make(terms: Mapping[Monomial, int]) -> Dim:
+    kept = ((m, c) for m, c in terms.items() if c)
+    return Dim(tuple(sorted(kept, key=lambda t: tuple(map(str, t[0])))))
+
+
+def dim(value: Dim | int) -> Dim:
+    if isinstance(value, Dim):
+        return value
+    return Dim((((), value),)) if value else Dim(())
+
+
+def named(name: str) -> Dim:
+    return Dim((((name,), 1),))
+
+
+def is_one(d: Dim) -> bool:
+    return d.const == 1
+
+
+def provably_nonnegative(d: Dim) -> bool:
+    """True if `d >= 0` for every binding of its names to sizes (integers >= 0)."""
+    return all(c > 0 and all(_atom_nonnegative(a) for a in mono) for mono, c in d.terms)
+
+
+def _atom_nonnegative(atom: Atom) -> bool:
+    return isinstance(atom, str) or provably_nonnegative(atom.numerator)
+
+
+def provably_positive(d: Dim) -> bool:
+    return provably_nonnegative(d - 1)
+
+
+def product(dims: tuple[Dim, ...]) -> Dim:
+    out = dim(1)
+    for d in dims:
+        out = out * d
+    return out
+
+
+def atoms(d: Dim) -> Iterator[Atom]:
+    for mono, _ in d.terms:
+        yield from mono

@@ -1,0 +1,340 @@
+"""The graph: inputs, comprehensions and gradient requests, interned; and functions over them.
+
+In: scalar bodies. Out: nodes with dtype and symbolic shape. A comprehension is
+
+    out[i, j, …] = reducer over (k, l, …) of body
+
+with indices numbered 0, 1, …: first those of the output, then those reduced over. With a
+`target` every index is iterated and `out[target] reducer= body` accumulates (a scatter).
+
+Nodes are interned on content within a `Scope` (one per compilation): names and spans are outside
+the key, and must not leak from one file's nodes into another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import scalar as sc
+from .dims import Dim, dim
+from .dtypes import I64, DType
+from .scalar import Scalar
+from .span import BUILTIN, Span
+
+_node = dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+
+
+@_node
+class Input:
+    """A parameter of the function, by position."""
+
+    name: str
+    position: int
+    dtype: DType
+    shape: tuple[Dim, ...]
+    span: Span
+
+
+@_node
+class Comp:
+    """A comprehension. `extents[:rank]` are the output's unless there is a `target`; `reducer` is
+    None (no reduction), or a row of REDUCERS. `name` and `index_names` are what the user (or a
+    pass) called things: for printing only."""
+
+    reducer: str | None
+    extents: tuple[Dim, ...]
+    rank: int
+    body: Scalar
+    target: tuple[Scalar, ...] | None
+    shape: tuple[Dim, ...]
+    dtype: DType
+    name: str | None
+    index_names: tuple[str, ...]
+    span: Span
+
+    @property
+    def reduced(self) -> range:
+        """The numbers of the indices that are reduced over."""
+        return range(self.rank, len(self.extents))
+
+
+@_node
+class Gradient:
+    """The derivative of the scalar `of` with respect to `wrt`: a request that the gradient stage
+    replaces."""
+
+    of: Node
+    wrt: Node
+    shape: tuple[Dim, ...]
+    dtype: DType
+    name: str | None
+    span: Span
+
+
+Node = Input | Comp | Gradient
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """A monoid. `combine` is the primitive; `identity` its neutral element (None: no value for an
+    empty range: an error). argmax and argmin return positions and have no `combine`."""
+
+    name: str
+    combine: str | None
+    identity: float | bool | None
+
+
+REDUCERS = {
+    r.name: r
+    for r in (
+        Reducer("sum", "add", 0),
+        Reducer("prod", "mul", 1),
+        Reducer("max", "max", None),
+        Reducer("min", "min", None),
+        Reducer("any", "or", False),
+        Reducer("all", "and", True),
+        Reducer("argmax", None, None),
+        Reducer("argmin", None, None),
+    )
+}
+
+
+# --------------------------------------------------------------------------- interning
+
+
+class Scope:
+    """The nodes of one compilation, by content."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[Any, Any] = {}
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        token = _scope.set(self)
+        try:
+            yield
+        finally:
+            _scope.reset(token)
+
+
+_scope: ContextVar[Scope] = ContextVar("tdsl scope", default=Scope())  # noqa: B039
+
+
+def _interned(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    nodes = _scope.get().nodes
+    found = nodes.get(key)
+    if found is None:
+        found = nodes[key] = make()
+    return found
+
+
+def make_input(
+    name: str, position: int, dtype: DType, shape: Sequence[Dim], span: Span = BUILTIN
+) -> Input:
+    dims = tuple(shape)
+    key = (Input, name, position, dtype, dims)
+    out: Input = _interned(key, lambda: Input(name, position, dtype, dims, span))
+    return out
+
+
+def comp(
+    body: Scalar,
+    extents: Sequence[Dim],
+    rank: int,
+    reducer: str | None = None,
+    *,
+    target: Sequence[Scalar] | None = None,
+    shape: Sequence[Dim] | None = None,
+    name: str | None = None,
+    index_names: Sequence[str] = (),
+    span: Span = BUILTIN,
+) -> Comp:
+    """A comprehension over `extents`; with `target`, `shape` is the result's."""
+    if target is not None:
+        if shape is None:
+            raise ValueError("a scatter states its shape")
+        target = tuple(sc.size(int(t.value)) if isinstance(t, sc.Const) else t for t in target)
+    body = sc.settle(body)
+    bounds = tuple(extents)
+    dims = tuple(shape) if shape is not None and target is not None else bounds[:rank]
+    dtype = I64 if reducer in ("argmax", "argmin") else body.dtype
+    if reducer in ("sum", "prod") and (dtype.is_bool or dtype.is_integer):
+        dtype = I64  # PyTorch's: integer sums are 64-bit
+        body = sc.convert(body, I64)
+    elif reducer in ("any", "all"):
+        body = sc.truth(body)
+        dtype = body.dtype
+    elif reducer in ("max", "min", "argmax", "argmin") and body.dtype.is_bool:
+        body = sc.convert(body, I64)
+        dtype = I64
+    key = (Comp, reducer, bounds, rank, body, target, dims)
+    out: Comp = _interned(
+        key,
+        lambda: Comp(
+            reducer, bounds, rank, body, target, dims, dtype, name, tuple(index_names), span
+        ),
+    )
+    return out
+
+
+def gradient(of: Node, wrt: Node, name: str | None = None, span: Span = BUILTIN) -> Gradient:
+    out: Gradient = _interned(
+        (Gradient, of, wrt), lambda: Gradient(of, wrt, wrt.shape, wrt.dtype, name, span)
+    )
+    return out
+
+
+def rename(node: Node, name: str, span: Span, index_names: Sequence[str] = ()) -> Node:
+    """The same node under the user's name, unless an equal one was named before."""
+    if isinstance(node, Input) or node.name is not None:
+        return node
+    object.__setattr__(node, "name", name)  # outside the key: printing only
+    object.__setattr__(node, "span", span)
+    if index_names and isinstance(node, Comp):
+        object.__setattr__(node, "index_names", tuple(index_names))
+    return node
+
+
+# --------------------------------------------------------------------------- functions
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A size that must be at least 0 at every call; `message` says why, in the user's terms."""
+
+    nonnegative: Dim
+    message: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Function:
+    """A `def`, checked: what every stage before kernels maps to another of its kind."""
+
+    name: str
+    params: tuple[Input, ...]
+    outputs: tuple[Node, ...]
+    returns_tuple: bool
+    requirements: tuple[Requirement, ...] = ()
+    doc: str | None = None
+    span: Span = BUILTIN
+    scope: Scope = field(default_factory=Scope, compare=False, repr=False)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The named dims, in the order in which the parameters bring them."""
+        seen: dict[str, None] = {}
+        for p in self.params:
+            for d in p.shape:
+                for n in sorted(d.names):
+                    seen.setdefault(n)
+        return tuple(seen)
+
+    def with_outputs(self, outputs: Iterable[Node]) -> Function:
+        return replace(self, outputs=tuple(outputs))
+
+
+# --------------------------------------------------------------------------- traversal
+
+
+def operands(node: Node) -> tuple[Node, ...]:
+    """The nodes that `node` reads, each once, in order of appearance."""
+    match node:
+        case Input():
+            return ()
+        case Gradient():
+            return (node.of, node.wrt)
+        case Comp():
+            roots = (node.body, *(node.target or ()))
+            return tuple(dict.fromkeys(r.tensor for r in sc.reads(roots)))
+
+
+def postorder(roots: Iterable[Node]) -> list[Node]:
+    """Every node reachable from `roots`, producers first."""
+    out: list[Node] = []
+    seen: set[Node] = set()
+    for root in roots:
+        stack: list[tuple[Node, bool]] = [(root, False)]
+        while stack:
+            node, expanded = stack.pop()
+            if expanded:
+                out.append(node)
+            elif node not in seen:
+                seen.add(node)
+                stack.append((node, True))
+                stack.extend((n, False) for n in reversed(operands(node)) if n not in seen)
+    return out
+
+
+def readers(roots: Iterable[Node]) -> dict[Node, list[Node]]:
+    """For every reachable node, the nodes that read it."""
+    out: dict[Node, list[Node]] = {}
+    for node in postorder(roots):
+        out.setdefault(node, [])
+        for producer in operands(node):
+            out[producer].append(node)
+    return out
+
+
+def rewrite(roots: Sequence[Node], rule: Callable[[Node], Node]) -> tuple[Node, ...]:
+    """Rebuild producers first: `rule` sees each node with its operands already rewritten."""
+    done: dict[Node, Node] = {}
+    for node in postorder(roots):
+        done[node] = rule(with_operands(node, done))
+    return tuple(done[r] for r in roots)
+
+
+def with_operands(node: Node, new: dict[Node, Node]) -> Node:
+    """`node` over other operands."""
+    match node:
+        case Input():
+            return node
+        case Gradient():
+            of, wrt = new.get(node.of, node.of), new.get(node.wrt, node.wrt)
+            return gradient(of, wrt, node.name, node.span)
+        case Comp():
+            if all(new.get(n, n) is n for n in operands(node)):
+                return node
+
+            def redirect(x: Scalar) -> Scalar:
+                if isinstance(x, sc.Read) and new.get(x.tensor, x.tensor) is not x.tensor:
+                    return sc.read(new[x.tensor], x.indices)
+                return x
+
+            return with_body(
+                node,
+                sc.rewrite(node.body, redirect),
+                target=None
+                if node.target is None
+                else [sc.rewrite(t, redirect) for t in node.target],
+            )
+
+
+def with_body(node: Comp, body: Scalar, target: Sequence[Scalar] | None = None) -> Comp:
+    """`node` with another body over the same indices."""
+    if target is None:
+        target = node.target
+    return comp(
+        body,
+        node.extents,
+        node.rank,
+        node.reducer,
+        target=target,
+        shape=node.shape if target is not None else None,
+        name=node.name,
+        index_names=node.index_names,
+        span=node.span,
+    )
+
+
+def identity_read(node: Node) -> Scalar:
+    """`node[i, j, …]` at indices 0, 1, …"""
+    return sc.read(node, [sc.index(k) for k in range(len(node.shape))])
+
+
+def is_unit(d: Dim) -> bool:
+    return d == dim(1)

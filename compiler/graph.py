@@ -25,7 +25,7 @@ from .dtypes import I64, DType
 from .scalar import Scalar
 from .span import BUILTIN, Span
 
-_node = dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+_node = dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 
 
 @_node
@@ -107,10 +107,12 @@ REDUCERS = {
 
 
 class Scope:
-    """The nodes of one compilation, by content."""
+    """The nodes of one compilation, by content. `span` is given to comprehensions that are made
+    without one: the checker keeps it at the expression that it reads."""
 
     def __init__(self) -> None:
         self.nodes: dict[Any, Any] = {}
+        self.span = BUILTIN
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -172,6 +174,8 @@ def comp(
         body = sc.convert(body, I64)
         dtype = I64
     key = (Comp, reducer, bounds, rank, body, target, dims)
+    if span is BUILTIN:
+        span = _scope.get().span
     out: Comp = _interned(
         key,
         lambda: Comp(

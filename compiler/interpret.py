@@ -116,7 +116,7 @@ class _Evaluation:
             return self.store(self.reduced(body))
 
     def store(self, x: Array) -> Array:
-        return np.ascontiguousarray(x.astype(self.node.dtype.numpy))
+        return np.array(x, dtype=self.node.dtype.numpy, order="C")
 
     def reduced(self, body: Array) -> Array:
         node = self.node

@@ -25,7 +25,7 @@ from typing import Any
 from . import index_lambda as il
 from . import scalar as sc
 from .dims import Dim, dim, is_one, product
-from .dtypes import BOOL, DEFAULT_FLOAT, I64
+from .dtypes import I64
 from .formula import formula
 from .graph import comp
 from .index_lambda import IndexLambda, OpError
@@ -154,10 +154,13 @@ _POINTWISE = (
               "9.869604401089358/(sin(3.141592653589793*x)*sin(3.141592653589793*x))"
               " - trigamma_positive(1 - x)", domain=((0.05, 8.0),)),
     Pointwise("relu", ("x",), "x if x > 0 else (nan if isnan(x) else 0)", {"x": "1 if x > 0 else 0"}),
-    Pointwise("gelu", ("x",), "0.5 * x * (1 + erf(x * 0.7071067811865476))"),
+    Pointwise("gelu", ("x",), "0.5 * x * (1 + erf(x * 0.7071067811865476))",
+              {"x": "0.5 * (1 + erf(x * 0.7071067811865476))"
+                    " + 0.3989422804014327 * x * exp(-0.5 * x * x)"}),
     Pointwise("gelu_tanh", ("x",),
               "0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))"),
-    Pointwise("silu", ("x",), "x * sigmoid(x)"),
+    Pointwise("silu", ("x",), "x * sigmoid(x)",
+              {"x": "sigmoid(x) * (1 + x * sigmoid(-x))"}),
     Pointwise("mish", ("x",), "x * tanh(softplus(x))"),
     Pointwise("leaky_relu", ("x", "negative_slope"), "x if x > 0 else negative_slope * x",
               defaults={"negative_slope": 0.01}),
@@ -168,7 +171,7 @@ _POINTWISE = (
     Pointwise("hardtanh", ("x", "min_val", "max_val"), "min(max(x, min_val), max_val)",
               defaults={"min_val": -1.0, "max_val": 1.0}),
     Pointwise("softsign", ("x",), "x / (1 + abs(x))"),
-    Pointwise("square", ("x",), "x * x"),
+    Pointwise("square", ("x",), "x * x", {"x": "2 * x"}),
     Pointwise("reciprocal", ("x",), "1 / x", domain=((0.3, 4.0),)),
     Pointwise("hypot", ("x", "y"), "root_of_squares(x*x + y*y)"),
     Pointwise("deg2rad", ("x",), "x * 0.017453292519943295"),
@@ -477,14 +480,16 @@ def _call(name: str, *xs: IndexLambda | float) -> IndexLambda:
 
 def _shift(x: IndexLambda, dims: Dims) -> IndexLambda:
     """The maximum over `dims`, kept and without gradient; 0 where it is infinite."""
-    m = il.reduce(x, "max", _dims(dims), True)
+    m = il.reduce(x, "max", _dims(dims))
     finite = il.apply("where", il.apply("isfinite", m), m, il.scalar(0))
-    return il.apply("stop_gradient", finite)
+    shift = il.of_node(il.materialize(il.apply("stop_gradient", finite)))
+    axes = {il.axis_of(a, x.rank) for a in _dims(dims) or range(x.rank)} if x.rank else set()
+    return il.insert_axes(shift, sorted(axes))
 
 
 def logsumexp(x: IndexLambda, dim: Dims = None, keepdim: bool = False) -> IndexLambda:
     x = il.computed_once(x)
-    m = il.of_node(il.materialize(_shift(x, dim)))
+    m = _shift(x, dim)
     total = il.reduce(il.apply("exp", il.apply("sub", x, m)), "sum", _dims(dim), True)
     out = il.apply("add", m, il.apply("log", total))
     if keepdim:
@@ -708,9 +713,11 @@ ROWS: dict[str, Row] = {
     row.name: row for row in (*_primitive_rows(), *_POINTWISE, *_STRUCTURAL)
 }
 
+#: Rows with an infix form beside the primitives'.
+INFIX_ROWS: Mapping[str, Row] = {"@": ROWS["matmul"]}
+
 #: Reducers of the index notation, `sum[k](…)`.
 INDEX_REDUCERS = (
     "sum", "prod", "max", "min", "mean", "argmax", "argmin", "logsumexp", "any", "all",
 )  # fmt: skip
 
-__all__ = ["BOOL", "DEFAULT_FLOAT", "INDEX_REDUCERS", "ROWS", "OpError", "scalar_function"]

@@ -35,7 +35,7 @@ from .primitives import PRIMITIVES, Typing
 if TYPE_CHECKING:
     from .graph import Node
 
-_frozen = dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+_frozen = dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 
 
 @_frozen
@@ -388,11 +388,13 @@ def substitute_indices(root: Scalar, at: Mapping[int, Scalar]) -> Scalar:
     def rule(x: Scalar) -> Scalar:
         if not isinstance(x, Affine) or not any(k in at for k, _ in x.terms):
             return x
-        total: Scalar = affine({k: c for k, c in x.terms if k not in at}, x.const)
+        kept = affine({k: c for k, c in x.terms if k not in at}, x.const)
+        total: Scalar | None = kept if kept.terms or kept.const.terms else None
         for k, c in x.terms:
             if k in at:
-                total = op("add", total, op("mul", size(c), at[k]) if c.const != 1 else at[k])
-        return total
+                term = op("mul", size(c), at[k]) if c.const != 1 else at[k]
+                total = term if total is None else op("add", total, term)
+        return size(0) if total is None else total
 
     return rewrite(root, rule)
 

@@ -247,6 +247,13 @@ def type_(parts: Parts) -> TypeExpr:
 
 
 def type_tuple(parts: Parts) -> TupleType:
+    if len(parts) == 3:
+        raise Refusal(
+            "E0110",
+            "expected `,` between the parentheses of a tuple type",
+            _covering(parts),
+            "write the type without parentheses, or `(f32,)` for a tuple of one",
+        )
     return TupleType(_nodes(parts), _covering(parts))
 
 
@@ -381,7 +388,7 @@ def reduce(parts: Parts) -> Reduce:
                 "E0116",
                 f"expected an index name between the brackets of `{reducer}[…](…)`",
                 i.span,
-                f"only a reducer stands before `[…](…)`, as in `{reducer}[k](a[k])`",
+                "a reduction looks like `sum[k](a[k])`; to multiply write `*`",
             )
     if len(arguments) != 1 or isinstance(arguments[0], Keyword):
         span = arguments[1].span if len(arguments) > 1 else join(parts[close + 1].span, parts[-1].span)

@@ -150,7 +150,6 @@ def _foreign_statement(line: Line, at: int, in_body: bool) -> Diagnostic | None:
     """Statements of other languages, and ours in the wrong place."""
     token, first = line.tokens[at], line.tokens[0]
     second = line.tokens[1] if len(line.tokens) > 1 else first
-    after = line.tokens[at + 1] if at + 1 < len(line.tokens) else token
     message = hint = None
     if at == 0 and first.text in ("if", "elif", "else"):
         message = f"there is no `{first.text}` statement"
@@ -169,7 +168,7 @@ def _foreign_statement(line: Line, at: int, in_body: bool) -> Diagnostic | None:
     elif at == 1 and first.text in ("let", "var", "val") and second.type == "NAME":
         message = f"a variable is not declared with `{first.text}`"
         hint = f"write `{second.text} = …`" if in_body else f"write `const {second.text} = …`"
-    elif not in_body and at == 0 and first.type == "NAME":
+    elif not in_body and at == 0:
         message = "expected a declaration (`from`, `const`, `fn` or `def`), but found "
         message += describe(first)
         if second.text == "=":
@@ -193,7 +192,7 @@ def _foreign_statement(line: Line, at: int, in_body: bool) -> Diagnostic | None:
     elif first.text == "fn" and token.text in (":", "->") and not _depth(line, at):
         message = f"expected `=`, but found `{token.text}`: an `fn` is one expression"
         hint = "write `fn name(x) = …`, or use `def` for tensors and several lines"
-    elif first.text in ("def", "fn") and token.text == "=" and _depth(line, at) and after:
+    elif first.text in ("def", "fn") and token.text == "=" and _depth(line, at):
         message = "parameters have no default values"
     elif first.text == "from" and at == 1 and token.type == "NAME":
         message = f"expected the file's name in quotes, but found {describe(token)}"
@@ -247,6 +246,10 @@ def _hint(line: Line, at: int, wanted: set[str], in_body: bool) -> str | None:
         return "a choice needs both values: `a if c else b`"
     if token.text == ")" and at and line.tokens[at - 1].text == "if":
         return "a choice is written `a if c else b`"
+    if ":" in wanted and "in" in seen:
+        return "a range is written `for i in lo:hi`"
+    if in_body and token.type == "NEWLINE" and seen[1:2] == [":"]:
+        return f"give it a value: `{seen[0]}: … = 0`"
     if seen and seen[0] == "def" and token.text == ":" and "->" in seen:
         return "a return type looks like `f32[n]` or `(f32, f32[n])`"
     if token.type == "NEWLINE" and seen == ["return"]:

@@ -19,6 +19,7 @@ MAX_BRACKETS = 200  # brackets open at once
 MAX_TOKENS = 20_000  # tokens in one logical line
 MAX_NAME = 200  # characters of one name
 MAX_ERRORS_PER_LINE = 5
+MAX_ERRORS = 50  # in a file
 
 # Every hard keyword of Python that the grammar does not use itself.
 RESERVED = frozenset(
@@ -91,7 +92,7 @@ class Terminals:
         parts = [
             r"(?P<SPACE>[ \t]+)",
             r"(?P<COMMENT>#[^\n]*)",
-            r"(?P<END>\r?\n)",
+            r"(?P<END>(?:\r?\n)++)",
             *(f"(?P<{name}>{regexes[name]})" for name in order),
             f"(?P<SYMBOL>{'|'.join(re.escape(s) for s in symbols)})",
         ]
@@ -129,7 +130,7 @@ class _Scanner:
     def run(self) -> Layout:
         source, match_at, literals = self.source, self.terminals.master.match, self.terminals.literals
         at, end = 0, len(self.source)
-        while at < end:
+        while at < end and len(self.diagnostics) <= MAX_ERRORS:
             m = match_at(source, at)
             if m is None:
                 at = self.unknown(at)
@@ -139,7 +140,8 @@ class _Scanner:
                 continue
             if kind == "END":
                 self.end_of_row(start)
-                self.row += 1
+                rows = m.group().count("\n")
+                self.row += rows
                 self.row_start = at
             elif kind == "COMMENT":
                 self.comment(m.group(), start)
@@ -164,7 +166,7 @@ class _Scanner:
                     self.token("NUMBER", m.group(), start, at)
             else:
                 self.string(kind, m.group(), start, at)
-        if self.open:
+        if self.open and at >= end:
             self.unclosed(end)
         self.end_of_row(end)
         return Layout(self.lines, self.pending, self.diagnostics)
@@ -304,9 +306,8 @@ class _Scanner:
             message = f"`{spelled}` is not an operator of the language"
             self.error("E0102", message, at, end, hint)
         else:
-            end = at + 1
-            while end < len(source) and source[end] == source[at]:
-                end += 1
+            run = re.compile(re.escape(source[at]) + "+").match(source, at)
+            end = run.end() if run else at + 1
             message, hint = unknown_character(source[at])
             self.error("E0101", message, at, end, hint)
         if self.errors_in_line > MAX_ERRORS_PER_LINE:
@@ -326,6 +327,7 @@ class _Scanner:
         message = f"this string is never closed: no {quote[0]} before the end of the line"
         hint = "a text of several lines stands between triple quotes"
         self.error("E0104", message, at, end, hint)
+        self.open.clear()  # the quote that is missing took their closing brackets along
         return end
 
     def malformed_number(self, start: int, end: int) -> int:

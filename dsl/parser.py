@@ -14,14 +14,15 @@ from typing import Any
 
 from ..compiler.errors import Diagnostic, TdslError
 from ..compiler.span import Span
+from . import build
+from .automaton import Automaton
 from .build import Refusal
 from .complaints import misplaced_indentation, missing_body, unexpected
-from .layout import Comment, Line, Token, lay_out
+from .layout import MAX_ERRORS, Comment, Line, Token, lay_out
 from .syntax import Module
 from .tables import Grammar, grammar
 
 MAX_DEPTH = 400  # levels of a syntax tree: later stages recurse over it
-MAX_ERRORS = 50
 
 
 def parse(source: str, path: str) -> Module:
@@ -34,12 +35,12 @@ def parse(source: str, path: str) -> Module:
     g = grammar()
     layout = lay_out(source, path, g.terminals)
     driver = _Driver(g, path, layout.lines)
-    driver.diagnostics += layout.diagnostics
     module = driver.run(layout.after, _end_of(source, path))
-    if module is not None:
-        driver.diagnostics += _too_deep(module, layout.lines)
-    if module is None or driver.diagnostics:
-        raise TdslError(_in_order(driver.diagnostics), {path: source})
+    diagnostics = layout.diagnostics + driver.diagnostics
+    if not diagnostics:
+        diagnostics = _too_deep(module, layout.lines)
+    if diagnostics:
+        raise TdslError(_in_order(diagnostics), {path: source})
     whole = Span(path, 1, 1, module.span.end_line, module.span.end_column)
     return replace(module, path=path, source=source, span=whole)
 
@@ -53,9 +54,8 @@ def _end_of(source: str, path: str) -> Span:
 def _in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     ordered = sorted(diagnostics, key=lambda d: (d.span.line, d.span.column))
     if len(ordered) > MAX_ERRORS:
-        last = ordered[MAX_ERRORS - 1]
-        message = f"{len(ordered) - MAX_ERRORS} more errors are not shown"
-        ordered = [*ordered[:MAX_ERRORS], Diagnostic("E0119", message, last.span)]
+        message = f"there are more errors after the first {MAX_ERRORS}, which are not shown"
+        ordered[MAX_ERRORS:] = [Diagnostic("E0119", message, ordered[MAX_ERRORS].span)]
     return ordered
 
 
@@ -67,118 +67,101 @@ class _Driver:
         self.grammar = g
         self.path = path
         self.lines = lines
-        self.interactive = g.lark.parse_interactive()
-        self.state = self.interactive.parser_state
+        self.automaton = Automaton(g.table, vars(build))
         self.indents = [lines[0].indent if lines else ""]  # a file may be indented as a whole
         self.header: Line | None = None  # the `def` line whose body must follow
         self.diagnostics: list[Diagnostic] = []
 
-    def run(self, after: list[Comment], end: Span) -> Module | None:
-        """The module; None where a line failed (its diagnostics say so)."""
-        from lark import UnexpectedToken
-
-        failed = False
+    def run(self, after: list[Comment], end: Span) -> Module:
+        """The module: of no use where a line failed, which `diagnostics` then says."""
         at = 0
-        while at < len(self.lines):
+        while at < len(self.lines) and len(self.diagnostics) <= MAX_ERRORS:
             line = self.lines[at]
             at += 1
-            start = line.tokens[0].span
             if not self.indentation(line):
-                failed = True
                 at = self.skip_deeper(at)
                 continue
-            stacks = list(self.state.state_stack), list(self.state.value_stack)
+            mark = self.automaton.mark()
             line.tokens[-1].comments = tuple(c.text for c in line.comments)
-            fed = 0
-            try:
-                if not line.broken:
-                    for token in line.tokens:
-                        self.state.feed_token(token)
-                        fed += 1
-                    if line.tokens[0].type == "DEF":
-                        self.header = line
-                    continue
-            except UnexpectedToken:
-                expected = self.interactive.accepts()
-                self.diagnostics.append(
-                    unexpected(line, fed, expected, self.grammar.spelling, len(self.indents) > 1)
-                )
-            except Refusal as refusal:
-                self.diagnostics.append(refusal.diagnostic)
-            failed = True
-            self.state.state_stack[:], self.state.value_stack[:] = stacks
-            if line.tokens[0].type == "DEF" and len(self.indents) == 1 and self.deeper(at):
-                self.stand_in_header(start)  # so that the body is read all the same
+            is_def = line.tokens[0].type == "DEF"
+            if not line.broken and self.line(line):
+                self.header = line if is_def else None
+                continue
+            self.automaton.restore(mark)
+            if is_def and len(self.indents) == 1 and self.deeper(at):
+                self.stand_in_header(line.tokens[0].span)  # so that the body is read all the same
                 self.header = line
             else:
                 at = self.skip_deeper(at)
-        failed |= not self.close_blocks(1, after, end)
-        self.state.feed_token(Token("EOF", "", end, tuple(c.text for c in after)))
-        module: Module = self.state.feed_token(Token("$END", "", end), True)
-        return None if failed else module
+        self.body_given()
+        self.close_blocks(1, after, end)
+        self.automaton.feed(Token("EOF", "", end, tuple(c.text for c in after)))
+        module: Module = self.automaton.finish()
+        return module
+
+    def line(self, line: Line) -> bool:
+        """Feed a line's tokens; False where one does not fit, which is then reported."""
+        try:
+            for i, token in enumerate(line.tokens):
+                if not self.automaton.feed(token):
+                    expected = self.automaton.expected()
+                    spelling, in_body = self.grammar.spelling, len(self.indents) > 1
+                    self.diagnostics.append(unexpected(line, i, expected, spelling, in_body))
+                    return False
+        except Refusal as refusal:
+            self.diagnostics.append(refusal.diagnostic)
+            return False
+        return True
 
     # ------------------------------------------------------------------------- indentation
 
     def indentation(self, line: Line) -> bool:
-        """Open or close blocks before `line`; False where its indentation is an error."""
+        """Open or close blocks before `line`; False where it cannot be read as part of one."""
         indent, top = line.indent, self.indents[-1]
         at = _gap_before(line, self.path)
         if " " in indent and "\t" in indent:
-            self.report_indentation(
-                "tabs and spaces are mixed in the indentation of this line",
-                at,
-                "indent with spaces only",
-            )
-            return False
+            message = "tabs and spaces are mixed in the indentation of this line"
+            self.report_indentation(message, at, "indent with spaces only")
+            if self.header is None:
+                return True  # as a part of the open block
+        if self.header is not None and len(indent) > len(top):
+            self.header = None
+            self.indents.append(indent)
+            self.automaton.feed(Token("INDENT", "", at))
+            return True
+        self.body_given()
         if indent == top:
-            return self.body_given(line)
+            return True
         if indent.startswith(top):
-            if self.header is not None:
-                self.header = None
-                self.indents.append(indent)
-                self.state.feed_token(Token("INDENT", "", at))
-                return True
             self.diagnostics.append(misplaced_indentation(line, at))
             return False
-        if not self.body_given(line):
-            return False
-        if not top.startswith(indent):
-            unit = "tabs" if "\t" in indent else "spaces"
-            other = "spaces" if unit == "tabs" else "tabs"
-            self.report_indentation(
-                f"this line is indented with {unit}, the lines above with {other}", at
-            )
-            return False
-        if indent not in self.indents:
-            known = "nothing" if len(self.indents[0]) == 0 else "the file's first line"
-            self.report_indentation(
-                "the indentation of this line matches no line above it",
-                at,
-                f"indent it like the body above ({_width(top)}) or like {known}",
-            )
-            return False
-        depth = self.indents.index(indent) + 1
-        return self.close_blocks(depth, line.comments, at)
+        if indent in self.indents:
+            self.close_blocks(self.indents.index(indent) + 1, line.comments, at)
+            return True
+        if top.startswith(indent):
+            outer = f"by {_width(self.indents[0])}" if self.indents[0] else "not at all"
+            hint = f"indent it by {_width(top)}, like the line above, or {outer}"
+            message = "the indentation of this line matches no line above it"
+            self.report_indentation(message, at, hint)
+        else:
+            unit, other = ("tabs", "spaces") if "\t" in indent else ("spaces", "tabs")
+            message = f"this line is indented with {unit}, the lines above with {other}"
+            self.report_indentation(message, at, f"indent it with {other} too")
+        return True
 
-    def body_given(self, line: Line) -> bool:
+    def body_given(self) -> None:
         """Where a `def` line waits for its body and none comes: report it and supply one."""
         header, self.header = self.header, None
         if header is None:
-            return True
-        if not header.broken:
-            self.diagnostics.append(missing_body(header))
+            return
+        self.diagnostics.append(missing_body(header))
         span = header.tokens[0].span
-        self.state.feed_token(Token("INDENT", "", span))
-        self.state.feed_token(Token("DEDENT", "", span))
-        return True
+        self.automaton.feed(Token("INDENT", "", span))
+        self.automaton.feed(Token("DEDENT", "", span))
 
-    def close_blocks(self, depth: int, comments: list[Comment], at: Span) -> bool:
+    def close_blocks(self, depth: int, comments: list[Comment], at: Span) -> None:
         """Close blocks until `depth` are open. Comments still indented like the block's lines
         belong to its end."""
-        ok = True
-        if self.header is not None:
-            ok = False
-            self.body_given(self.header)
         while len(self.indents) > depth:
             self.indents.pop()
             outer = len(self.indents[-1])
@@ -187,8 +170,7 @@ class _Driver:
                 inner += 1
             trailing = tuple(c.text for c in comments[:inner])
             del comments[:inner]
-            self.state.feed_token(Token("DEDENT", "", at, trailing))
-        return ok
+            self.automaton.feed(Token("DEDENT", "", at, trailing))
 
     def report_indentation(self, message: str, at: Span, hint: str | None = None) -> None:
         self.diagnostics.append(Diagnostic("E0105", message, at, hint))
@@ -207,7 +189,7 @@ class _Driver:
     def stand_in_header(self, span: Span) -> None:
         words = (("DEF", "def"), ("NAME", "_"), ("LPAR", "("), ("RPAR", ")"), ("COLON", ":"))
         for kind, text in (*words, ("NEWLINE", "")):
-            self.state.feed_token(Token(kind, text, span))
+            self.automaton.feed(Token(kind, text, span))
 
 
 def _gap_before(line: Line, path: str) -> Span:

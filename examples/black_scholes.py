@@ -41,16 +41,14 @@ def closed_forms(
 
 
 def random_book(count: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Inputs (s, k, t, r, v) of `count` options, each f64 [count], none far out of the money."""
+    """Inputs (s, k, t, r, v) of `count` options, each f64 [count]; near enough to the
+    money for every price to tell its volatility."""
     rng = np.random.default_rng(seed)
-    s, k = rng.uniform(80, 120, (2, count))
-    return (
-        s,
-        k,
-        rng.uniform(0.1, 2, count),
-        rng.uniform(0, 0.08, count),
-        rng.uniform(0.1, 0.5, count),
-    )
+    s, k = rng.uniform(90, 110, (2, count))
+    t = rng.uniform(0.25, 2, count)
+    r = rng.uniform(0, 0.08, count)
+    v = rng.uniform(0.15, 0.5, count)
+    return s, k, t, r, v
 
 
 def main(quick: bool = False) -> float:

@@ -16,7 +16,7 @@ import tdsl
 from display import picture, steps
 
 HERE = Path(__file__).parent
-HIDDEN, BATCH, EPOCHS, LEARNING_RATE = 128, 128, 100, 0.5
+HIDDEN, BATCH, EPOCHS, LEARNING_RATE = 128, 128, 100, 1.0
 # Gaussian noise added to the training images (pixels are in 0…1): it keeps so small a training
 # set from being learnt by heart, and is worth one per cent of accuracy.
 NOISE = 0.25
@@ -50,6 +50,7 @@ def main(quick: bool = False) -> float:
     times: list[float] = []
     epochs = EPOCHS // 10 if quick else EPOCHS
     for epoch in steps(epochs, "digits"):
+        rate = LEARNING_RATE * (1 - epoch / epochs)
         order = rng.permutation(train)
         losses: list[float] = []
         for at in range(0, len(order), BATCH):
@@ -57,7 +58,7 @@ def main(quick: bool = False) -> float:
             noise = rng.standard_normal((len(batch), 64), dtype=np.float32)
             noisy = x[batch] + np.float32(NOISE) * noise
             before = time.perf_counter()
-            loss, *parameters = m.step(noisy, y[batch], *parameters, LEARNING_RATE)
+            loss, *parameters = m.step(noisy, y[batch], *parameters, rate)
             times.append(time.perf_counter() - before)
             losses.append(loss)
         if (epoch + 1) % (epochs // 5) == 0:
@@ -86,7 +87,7 @@ def main(quick: bool = False) -> float:
         for axes in figure.axes:
             axes.axis("off")
 
-    picture("digits", draw)
+    picture("digits", draw, size=(7, 2))
     return float(1 - len(wrong) / len(test))
 
 

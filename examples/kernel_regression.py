@@ -20,7 +20,8 @@ NOISE, START, STEPS, TOLERANCE = 0.3, 0.2, 40, 1e-7
 
 def curve(x: np.ndarray) -> np.ndarray:
     """The curve to be found: it oscillates faster from left to right."""
-    return np.sin(2 * np.pi * (1.2 * x) ** 3) + 0.3 * np.cos(20 * x)
+    y: np.ndarray = np.sin(2 * np.pi * (1.2 * x) ** 3) + 0.3 * np.cos(20 * x)
+    return y
 
 
 def noisy_points(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

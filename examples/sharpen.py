@@ -45,7 +45,8 @@ def paint(rows: int, columns: int, scale: int = 6, seed: int = 0) -> np.ndarray:
 def gaussian_kernel(sigma: float, size: int) -> np.ndarray:
     """A blur of standard deviation `sigma` pixels: f32 [size, size], summing to 1."""
     line = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
-    return (np.outer(line, line) / line.sum() ** 2).astype(np.float32)
+    kernel: np.ndarray = np.outer(line, line) / line.sum() ** 2
+    return kernel.astype(np.float32)
 
 
 def framed(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -70,14 +71,14 @@ def main(quick: bool = False) -> tuple[float, float, float]:
 
     kernel = np.zeros((5, 5), np.float32)
     kernel[2, 2] = 1
-    # The mean carries no detail, and without it the descent is better conditioned.
+    # The mean carries no detail; without it the descent is better conditioned.
     mean = blurred.mean()
     x, target = framed(blurred, kernel) - mean, sharp - mean
     direction, last = np.zeros_like(kernel), 1.0
     first = m.mismatch(x, kernel, target)
     for _ in steps(STEPS, "sharpen"):
         _, kernel, direction, last = m.descend(x, kernel, target, direction, last)
-    by_learning = m.convolve(framed(blurred, kernel), kernel)
+    by_learning = m.convolve(x, kernel) + mean
 
     results = {"blurred": blurred, "textbook": by_textbook, "learnt": by_learning}
     ratios = {name: decibels(result, sharp) for name, result in results.items()}

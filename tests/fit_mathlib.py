@@ -2,7 +2,7 @@
 
 In: the table `FITS` below: for each polynomial P the function g that it approximates, the weight w
 under which max |w·(g - P)| is least, the interval, and the number of terms per precision.
-Out: the text of the module, to be passed through `ruff format`. Left to others: using it.
+Out: the text of the module. Left to others: using it.
 
 Method: Remez exchange on a grid of Chebyshev points in mpmath; the terms are then rounded to the
 precision in which they are used, and the error stated is that of the rounded polynomial.
@@ -13,6 +13,7 @@ precision in which they are used, and the error stated is that of the rounded po
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,6 @@ def remez(fit: Fit, count: int) -> list[mp.mpf]:
     ]
     goal = [fit.target(x) for x in grid]
     weight = [fit.weight(x) for x in grid]
-    chosen = [round((size - 1) * (1 - np.cos(np.pi * k / count)) / 2) for k in range(count + 1)]
     chosen = [(size - 1) * k // count for k in range(count + 1)]
     best: list[mp.mpf] = []
     for _ in range(40):
@@ -61,9 +61,7 @@ def remez(fit: Fit, count: int) -> list[mp.mpf]:
         solution = mp.lu_solve(system, right)
         best = [solution[k] for k in range(count)]
         level = abs(solution[count])
-        error = [
-            weight[i] * (goal[i] - mp.polyval(best[::-1], grid[i])) for i in range(size)
-        ]
+        error = [weight[i] * (goal[i] - mp.polyval(best[::-1], grid[i])) for i in range(size)]
         extrema = alternate(error)
         while len(extrema) > count + 1:
             # Drop the smaller end: the signs keep alternating.
@@ -150,8 +148,13 @@ FITS = [
         -0.3475, 0.3475, {32: 5, 64: 10},
     ),
     Fit(
+        "EXPM1", "the same, with a term more",
+        lambda r: (mp.expm1(r) - r) / r**2, lambda r: abs(r**2 / mp.expm1(r)),
+        -0.3475, 0.3475, {32: 6, 64: 11},
+    ),
+    Fit(
         "SINH", "(sinh(r)/r - 1)/r² in z = r², |r| ≤ 0.3475; relative",
-        odd(mp.sinh), odd_weight(mp.sinh), 0, 0.3475**2, {32: 2, 64: 6},
+        odd(mp.sinh), odd_weight(mp.sinh), 0, 0.3475**2, {32: 3, 64: 6},
     ),
     Fit(
         "COSH", "(cosh(r) - 1)/r² in z = r², |r| ≤ 0.3475; relative to cosh",
@@ -184,7 +187,7 @@ FITS = [
     ),
     Fit(
         "TAN", "(tan(r)/r - 1)/r² in z = r², |r| ≤ 0.792; relative",
-        odd(mp.tan), odd_weight(mp.tan), 0, 0.792**2, {32: 6, 64: 14},
+        odd(mp.tan), odd_weight(mp.tan), 0, 0.792**2, {32: 7, 64: 15},
     ),
     Fit(
         "ASIN", "(asin(r)/r - 1)/r² in z = r², |r| ≤ ½; relative",
@@ -200,9 +203,8 @@ FITS = [
         lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)), 0, 1, {32: 7, 64: 13},
     ),
     Fit(
-        "ERF_LARGE", "erf(a) in u = a - 2.46, 1 ≤ a ≤ 3.92; relative",
-        lambda u: mp.erf(u + mp.mpf("2.46")), lambda u: 1 / mp.erf(u + mp.mpf("2.46")),
-        -1.4601, 1.4601, {32: 13},
+        "LOG_ERFC", "log(erfc(a)) in u = a - 1, 1 ≤ a ≤ 4; absolute in erfc",
+        lambda u: mp.log(mp.erfc(u + 1)), lambda u: mp.erfc(u + 1), 0, 3, {32: 7},
     ),
     erfcx_fit(32, 2.0, 10.1, 11),
     erfcx_fit(64, 4.0, 27.3, 23),
@@ -235,6 +237,52 @@ FITS = [
     ),
 ]  # fmt: skip
 
+
+@dataclass(frozen=True)
+class Words:
+    """A constant as an unevaluated sum of floats; `first` shortens the first word to so many bits,
+    so that its product with a small integer is exact."""
+
+    name: str
+    about: str
+    value: mp.mpf
+    count: int
+    first: dict[int, int] | None = None
+
+    def row(self, bits: int) -> list[float]:
+        left, words = self.value, []
+        for i in range(self.count):
+            keep = self.first[bits] if self.first and i == 0 else {32: 24, 64: 53}[bits]
+            scale = mp.mpf(2) ** (keep - int(mp.floor(mp.log(abs(left), 2))) - 1)
+            words.append(float(mp.nint(left * scale) / scale))
+            left -= mp.mpf(words[-1])
+        return words
+
+
+SHORT = {32: 15, 64: 40}
+
+WORDS = [
+    Words("LN2", "log(2)", mp.log(2), 2),
+    Words("LN2_SHORT", "log(2), the first word short", mp.log(2), 2, SHORT),
+    Words("LOG10_2_SHORT", "log10(2), the first word short", mp.log10(2), 2, SHORT),
+    Words("LOG2_E", "log2(e)", 1 / mp.log(2), 2),
+    Words("TWO_LOG2_E", "2·log2(e)", 2 / mp.log(2), 2),
+    Words("LOG10_E", "log10(e)", 1 / mp.log(10), 2),
+    Words("THIRD", "1/3", mp.mpf(1) / 3, 2),
+    Words("HALF_PI", "π/2", mp.pi / 2, 3),
+    Words("DIGAMMA_ZERO_LESS_1", "x₀ - 1, digamma(x₀) = 0", DIGAMMA_ZERO - 1, 2),
+]
+
+LIMBS = 39
+
+
+def two_over_pi() -> list[int]:
+    """The bits of 2/π in limbs of 32, after a limb of zeros for what stands before the point."""
+    with mp.workdps(420):
+        whole = int(mp.floor(2 / mp.pi * mp.mpf(2) ** (32 * (LIMBS - 1))))
+    return [whole >> (32 * (LIMBS - 1 - i)) & 0xFFFFFFFF for i in range(LIMBS)]
+
+
 HEADER = '''"""Coefficients of the polynomials of the mathematical library: data only.
 
 Per precision (32, 64 bits) the terms of P, constant first. Each comment gives the function that P
@@ -247,21 +295,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Coefficients = Mapping[int, tuple[float, ...]]
+# fmt: off
 '''
+
+
+def row(label: str, items: Sequence[str]) -> str:
+    """`label: (items…),` or the bare items, filled to the line length."""
+    text = f"{label}: ({', '.join(items)},)," if label else ", ".join(items) + ","
+    return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    ")
 
 
 def main() -> None:
     print(HEADER)
     for fit in FITS:
-        print(f"# {fit.about}.")
+        print(textwrap.fill(f"{fit.about}.", 100, initial_indent="# ", subsequent_indent="# "))
         print(f"{fit.name}: Coefficients = {{")
         for bits, count in fit.terms.items():
             terms = rounded(remez(fit, count), bits)
             error = float(mp.log(worst(fit, terms), 2))
             print(f"    # {count} terms, error 2^{error:.1f}")
-            print(f"    {bits}: (" + ", ".join(repr(c) for c in terms) + ",),")
+            print(row(str(bits), list(map(repr, terms))))
             print(fit.name, bits, count, f"2^{error:.1f}", file=sys.stderr)
         print("}\n")
+    for constant in WORDS:
+        print(f"# {constant.about}.")
+        print(f"{constant.name}: Coefficients = {{")
+        for bits in (32, 64):
+            print(row(str(bits), list(map(repr, constant.row(bits)))))
+        print("}\n")
+    print(f"# {' '.join((two_over_pi.__doc__ or '').split())}")
+    print("TWO_OVER_PI_LIMBS: tuple[int, ...] = (")
+    print(row("", [f"0x{limb:08X}" for limb in two_over_pi()]))
+    print(")")
 
 
 if __name__ == "__main__":

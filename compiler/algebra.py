@@ -1,0 +1,114 @@
+"""Algebra on whole reductions.
+
+In: a comprehension. Out: an equal, cheaper one with the equation that made it, or None:
+
+    Σ_k a·b[k]  =  a·Σ_k b[k]         a factor that does not depend on the summed index leaves
+    Σ_k a       =  n·a                a sum of a broadcast
+    max_k a     =  a                  likewise max, min, any, all (the extent known to be > 0)
+"""
+
+from __future__ import annotations
+
+from . import index_lambda as il
+from . import scalar as sc
+from .dims import Dim, dim, provably_positive
+from .graph import Comp, Node, comp
+from .scalar import Scalar
+
+
+def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
+    if node.target is not None or node.reducer is None:
+        return None
+    if node.reducer == "sum" and node.dtype.is_float:
+        return _factor_out(node)
+    if node.reducer in ("max", "min", "any", "all"):
+        used = sc.indices_of(node.body)
+        free = [k for k in node.reduced if k not in used and provably_positive(node.extents[k])]
+        if free:
+            return f"{node.reducer} of a broadcast", _without_indices(node, free, node.body)
+    return None
+
+
+def _factor_out(node: Comp) -> tuple[str, Node] | None:
+    over = set(node.reduced)
+    inside: list[tuple[Scalar, bool]] = []
+    outside: list[tuple[Scalar, bool]] = []
+    for factor, below in _factors(node.body, False):
+        (inside if sc.indices_of(factor) & over else outside).append((factor, below))
+    used = {k for f, _ in inside for k in sc.indices_of(f)}
+    free = [k for k in node.reduced if k not in used]
+    if not outside and not free:
+        return None
+    if not free and all(_trivial(f) for f, _ in outside):
+        return None
+    count = dim(1)
+    for k in free:
+        count = count * node.extents[k]
+    if not inside:  # nothing is left to sum
+        whole = _scaled(None, outside, count, node)
+        return "sum of a broadcast = size * value", whole
+    rest = _without_indices(node, free, _scaled_body(None, inside))
+    out = _scaled(il.of_node(rest).body, outside, count, node)
+    return "sum(a * b[k]) = a * sum(b[k])", out
+
+
+def _trivial(x: Scalar) -> bool:
+    return sc.is_literal(x, 1)
+
+
+def _factors(x: Scalar, below: bool) -> list[tuple[Scalar, bool]]:
+    """The factors of a product, with whether each divides."""
+    match x:
+        case sc.Op("mul", (a, b)):
+            return [*_factors(a, below), *_factors(b, below)]
+        case sc.Op("div", (a, b)) if not below:
+            return [*_factors(a, below), (b, True)]
+        case sc.Op("neg", (a,)):
+            return [*_factors(a, below), (sc.const(-1, x.dtype), False)]
+        case _:
+            return [(x, below)]
+
+
+def _scaled_body(start: Scalar | None, factors: list[tuple[Scalar, bool]]) -> Scalar:
+    out = start
+    negative = False
+    for f, below in sorted(factors, key=lambda t: t[1]):
+        if sc.is_literal(f, -1):
+            negative = not negative
+        elif out is None:
+            out = sc.op("div", sc.const(1, f.dtype), f) if below else f
+        else:
+            out = sc.op("div" if below else "mul", out, f)
+    if out is None:
+        out = sc.const(1.0)
+    return sc.op("neg", out) if negative else out
+
+
+def _scaled(start: Scalar | None, factors: list[tuple[Scalar, bool]], count: Dim, node: Comp) -> Comp:
+    """A pointwise node: `start` times what left the sum, under the sum's name."""
+    body = _scaled_body(start, factors)
+    if count.const != 1:
+        body = sc.op("mul", body, sc.size(count))
+    return comp(
+        sc.convert(body, node.dtype),
+        node.shape,
+        node.rank,
+        name=node.name,
+        index_names=node.index_names[: node.rank],
+        span=node.span,
+    )
+
+
+def _without_indices(node: Comp, free: list[int], body: Scalar) -> Comp:
+    """The reduction of `body` over the other indices."""
+    kept = [k for k in range(len(node.extents)) if k not in free]
+    at: dict[int, Scalar] = {k: sc.index(n) for n, k in enumerate(kept)}
+    names = node.index_names
+    return comp(
+        sc.substitute_indices(body, at),
+        [node.extents[k] for k in kept],
+        node.rank,
+        node.reducer if len(kept) > node.rank else None,
+        index_names=[names[k] for k in kept if k < len(names)] if names else (),
+        span=node.span,
+    )

@@ -1,0 +1,99 @@
+"""What the native entry and its loader agree on.
+
+Object code holds no address of the process it runs in, so that it can be stored and loaded
+anywhere: every C function and Python object that the entry needs is read from tables that the
+loader fills. `tdsl_table` is that of the entry code, which all functions share; `tdsl_signature`
+describes one function. This file states their order, and the layouts of the objects that the
+entry reads.
+
+Layouts: `PyObject` ends with the type pointer, in every build of CPython; `PyArrayObject_fields`
+and the array scalars are part of NumPy's C ABI (ndarraytypes.h, arrayscalars.h), which its macros
+compile into every extension. The loader checks them against real objects before first use.
+"""
+
+from __future__ import annotations
+
+from .dtypes import BF16, DType
+
+POINTER = 8
+HEAD = object.__basicsize__  # bytes of a PyObject's header
+TYPE_OFFSET = HEAD - POINTER
+
+# PyArrayObject_fields
+ARRAY_DATA = HEAD
+ARRAY_RANK = HEAD + 8  # an int
+ARRAY_SIZES = HEAD + 16
+ARRAY_DTYPE = HEAD + 40
+ARRAY_FLAGS = HEAD + 48  # an int
+ARRAY_READY = 0x0001 | 0x0100  # C-contiguous, aligned
+
+# an array scalar's value
+SCALAR_VALUE = HEAD
+
+# PyArray_NewFromDescr's place in NumPy's table of C functions
+NEW_FROM_DESCR = 94
+
+C_FUNCTIONS = (
+    "PyBool_FromLong",
+    "PyDict_New",
+    "PyDict_SetItem",
+    "PyErr_Clear",
+    "PyErr_NoMemory",
+    "PyErr_Occurred",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyFloat_AsDouble",
+    "PyFloat_FromDouble",
+    "PyFloat_Pack2",
+    "PyFloat_Unpack2",
+    "PyLong_AsDouble",
+    "PyLong_AsLongLong",
+    "PyLong_FromLongLong",
+    "PyMem_RawFree",
+    "PyMem_RawMalloc",
+    "PyObject_CallFunctionObjArgs",
+    "PyTuple_GetItem",
+    "PyTuple_New",
+    "PyTuple_SetItem",
+    "PyTuple_Size",
+    "Py_DecRef",
+    "Py_IncRef",
+)
+OBJECTS = ("array_new", "fail", "false", "float", "int", "ndarray", "slow", "true")
+
+SLOT: dict[str, int] = {name: k for k, name in enumerate((*C_FUNCTIONS, *OBJECTS))}
+
+# `tdsl_signature` of one function: words of 64 bits. First a header …
+(
+    PARAMS,  # how many parameters
+    OUTPUTS,  # how many outputs
+    RETURNS_TUPLE,
+    PARAM_AXES,  # the ranks of all parameters together
+    OUTPUT_AXES,
+    DIMS,  # how many named dims
+    RUN,  # address of tdsl_run; the loader fills in addresses
+    ARENA,
+    BIND,
+    ENTER,  # address of the entry shared by all functions
+    SCRATCH,  # the kept block of scratch memory
+    HEADER,  # words of the header
+) = range(12)
+# … then a record for every parameter and every output
+(
+    NAME,  # the parameter's interned name
+    RANK,
+    KIND,
+    BITS,
+    DTYPE,  # the number of the dtype in STRONG; the loader puts NumPy's dtype object there
+    SCALAR,  # NumPy's scalar type
+    RECORD,  # words of a record
+) = range(7)
+
+FLOAT, SIGNED, UNSIGNED, BOOLEAN, BRAIN_FLOAT = range(5)  # values of KIND
+
+
+def kind_of(dtype: DType) -> int:
+    """How a Python number becomes a value of `dtype`, and back."""
+    if dtype is BF16:
+        return BRAIN_FLOAT
+    return {"f": FLOAT, "i": SIGNED, "u": UNSIGNED, "b": BOOLEAN}[dtype.kind]

@@ -1,0 +1,334 @@
+"""The frame of a nest while it is emitted: scopes, index values, masks, addresses.
+
+In: the nest, a builder, and a `Target` for what differs between machines. Out: LLVM values, each
+made once in the outermost open scope that asks for it. Left to others: values and statements
+(`emit`), what a machine is (`target_cpu`, `target_cuda`).
+
+A scope is a loop's body. A value made in an open scope may be used in every scope inside it, so
+that what does not depend on a loop stands before the loop: `emit` asks for it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import llvmlite.ir as ir
+
+from .dims import Dim, FloorDiv, provably_positive
+from .instructions import I1, I32, I64, memory_type
+from .llvm_vector import constant, intrinsic, vector, width_of
+from .loops import Buffer, Linear, Loop, Nest
+from .tile import Registers
+
+Copies = Mapping[int, int]
+"""Which unrolled copy is meant, by index."""
+
+
+class Target(Protocol):
+    """All that differs between machines."""
+
+    registers: Registers
+
+    def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
+        """Declare the function of a nest."""
+
+    def size(self, frame: Frame, name: str) -> ir.Value:
+        """The i64 value of a named dim, at the start of the function."""
+
+    def pointer(self, frame: Frame, buffer: Buffer) -> ir.Value:
+        """The start of a buffer."""
+
+    def output_loops(self, frame: Frame, loops: Sequence[Loop], body: Callable[[], None]) -> None:
+        """Run `body` for every tile of the output."""
+
+    def fail(
+        self, frame: Frame, check: int, axis: int, index: ir.Value, size: ir.Value
+    ) -> None:
+        """Report an index out of range and leave the function (ends the block)."""
+
+    def finish(self, frame: Frame) -> None:
+        """Return from the function."""
+
+
+class Frame:
+    """What stands open while one nest is emitted. `loops` are the open loops by index."""
+
+    def __init__(self, target: Target, module: ir.Module, nest: Nest) -> None:
+        self.target = target
+        self.nest = nest
+        self.function = target.kernel(module, nest)
+        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.scopes: list[dict[Any, Any]] = [{}]
+        self.loops: dict[int, Loop] = {}
+        self.base: dict[int, ir.Value] = {}
+        self.lane_index: int | None = None
+        self.lanes = 1
+        self.enter_hooks: list[Callable[[], None]] = []
+
+    # ----------------------------------------------------------------- scopes
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The value under `key`, made now unless an open scope has it."""
+        for scope in reversed(self.scopes):
+            if key in scope:
+                return scope[key]
+        out = self.scopes[-1][key] = make()
+        return out
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        self.scopes.append({})
+        try:
+            yield
+        finally:
+            self.scopes.pop()
+
+    # ----------------------------------------------------------------- sizes
+
+    def size(self, d: Dim) -> ir.Value:
+        """A symbolic size as an i64. Made where it is first asked for."""
+        if d.const is not None:
+            return constant(I64, d.const)
+        return self.once(("size", d), lambda: self._size(d))
+
+    def _size(self, d: Dim) -> ir.Value:
+        total: ir.Value | None = None
+        for mono, c in d.terms:
+            product: ir.Value | None = None
+            for atom in mono:
+                x = (
+                    self.once(("dim", atom), lambda a=atom: self.target.size(self, a))
+                    if isinstance(atom, str)
+                    else self._floor_division(atom)
+                )
+                product = x if product is None else self.b.mul(product, x)
+            if product is None:
+                product = constant(I64, c)
+            elif c != 1:
+                product = self.b.mul(product, constant(I64, c))
+            total = product if total is None else self.b.add(total, product)
+        assert total is not None
+        return total
+
+    def _floor_division(self, atom: FloorDiv) -> ir.Value:
+        b, x = self.b, self.size(atom.numerator)
+        n = constant(I64, atom.divisor)
+        quotient, rem = b.sdiv(x, n), b.srem(x, n)
+        below = b.zext(b.icmp_signed("<", rem, constant(I64, 0)), I64)
+        return b.sub(quotient, below)
+
+    # ----------------------------------------------------------------- loops
+
+    def open(self, loop: Loop, at: ir.Value) -> None:
+        """Bind the loop's index; `at` is that of the tile's first point."""
+        self.loops[loop.index] = loop
+        self.base[loop.index] = at
+        if loop.lanes > 1:
+            self.lane_index, self.lanes = loop.index, loop.lanes
+
+    def close(self, loop: Loop) -> None:
+        del self.loops[loop.index], self.base[loop.index]
+        if loop.lanes > 1:
+            self.lane_index, self.lanes = None, 1
+
+    def counted(
+        self,
+        loop: Loop,
+        carried: Sequence[ir.Value],
+        body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+    ) -> list[ir.Value]:
+        """A loop over `loop` with values carried round; the test stands at the end."""
+        b = self.b
+        extent = self.size(loop.extent)
+        start = b.block
+        inside = b.append_basic_block(f"for_{self.nest.index_names[loop.index]}")
+        after = b.append_basic_block("end")
+        if provably_positive(loop.extent):
+            b.branch(inside)
+        else:
+            b.cbranch(b.icmp_signed("<", constant(I64, 0), extent), inside, after)
+        b.position_at_end(inside)
+        at = b.phi(I64)
+        at.add_incoming(constant(I64, 0), start)
+        phis = []
+        for x in carried:
+            phi = b.phi(x.type)
+            phi.add_incoming(x, start)
+            phis.append(phi)
+        self.open(loop, at)
+        with self.scope():
+            out = body(phis)
+        self.close(loop)
+        further = b.add(at, constant(I64, loop.step), flags=["nsw"])
+        latch = b.block
+        at.add_incoming(further, latch)
+        for phi, x in zip(phis, out, strict=True):
+            phi.add_incoming(x, latch)
+        b.cbranch(b.icmp_signed("<", further, extent), inside, after)
+        b.position_at_end(after)
+        if provably_positive(loop.extent):
+            return list(out)
+        results = []
+        for first, last in zip(carried, out, strict=True):
+            phi = b.phi(first.type)
+            phi.add_incoming(first, start)
+            phi.add_incoming(last, latch)
+            results.append(phi)
+        return results
+
+    # ----------------------------------------------------------------- indices
+
+    def whole(self, loop: Loop, width: int) -> bool:
+        """Whether tiles of `width` points never pass the extent."""
+        n = loop.extent.const
+        return n is not None and n % width == 0
+
+    def index(self, k: int, at: Copies) -> ir.Value:
+        """The scalar value of an index: of the first lane for the lanes' own. A copy past the
+        extent repeats the last point."""
+        loop, copy = self.loops[k], at.get(k, 0)
+        if copy == 0:
+            return self.base[k]
+        return self.once(("index", k, copy), lambda: self._index(loop, copy))
+
+    def _index(self, loop: Loop, copy: int) -> ir.Value:
+        b = self.b
+        x = b.add(self.base[loop.index], constant(I64, copy * loop.lanes), flags=["nsw"])
+        if loop.lanes > 1 or self.whole(loop, loop.step):
+            return x
+        last = self.once(
+            ("last", loop.index), lambda: b.sub(self.size(loop.extent), constant(I64, 1))
+        )
+        return intrinsic(b, "llvm.smin", [x, last])
+
+    def linear(self, x: Linear, at: Copies) -> ir.Value:
+        """An affine value: a vector if it depends on the lanes' index."""
+        b = self.b
+        total: ir.Value | None = None if x.const.const == 0 and x.terms else self.size(x.const)
+        wide: ir.Value | None = None
+        for k, c in x.terms:
+            step = self.index(k, at)
+            if c.const != 1:
+                step = b.mul(step, self.size(c))
+            total = step if total is None else b.add(total, step)
+            if k == self.lane_index:
+                wide = self._steps(c)
+        assert total is not None
+        return total if wide is None else b.add(self.splat(total), wide)
+
+    def _steps(self, c: Dim) -> ir.Value:
+        """0, c, 2c, … along the lanes."""
+        if c.const is not None:
+            return self.numbers(I64, c.const)
+        return self.once(
+            ("steps", c),
+            lambda: self.b.mul(self.numbers(I64, 1), self.splat(self.size(c))),
+        )
+
+    def numbers(self, element: ir.Type, step: int) -> ir.Value:
+        text = ", ".join(f"{element} {step * k}" for k in range(self.lanes))
+        return ir.FormattedConstant(ir.VectorType(element, self.lanes), f"<{text}>")
+
+    def splat(self, x: ir.Value) -> ir.Value:
+        """`x` in every lane."""
+        if isinstance(x.type, ir.VectorType):
+            return x
+        wide = vector(x.type, self.lanes)
+        if isinstance(x, ir.FormattedConstant):
+            return ir.FormattedConstant(wide, f"splat ({x.type} {x.constant})")
+        b = self.b
+        none = ir.Constant(wide, ir.Undefined)
+        first = b.insert_element(none, x, constant(I32, 0))
+        return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(I32, self.lanes), None))
+
+    def lane_mask(self, at: Copies) -> ir.Value | None:
+        """Which lanes are within the extent; None if all are."""
+        if self.lane_index is None:
+            return None
+        loop = self.loops[self.lane_index]
+        if self.whole(loop, loop.step):
+            return None
+        copy = at.get(loop.index, 0)
+        return self.once(("mask", copy), lambda: self._lane_mask(loop, copy))
+
+    def _lane_mask(self, loop: Loop, copy: int) -> ir.Value:
+        b = self.b
+        left = self.once(
+            ("left",), lambda: b.sub(self.size(loop.extent), self.base[loop.index], flags=["nsw"])
+        )
+        # clamped, the number of points left fits 32 bits
+        short = self.once(
+            ("short",),
+            lambda: b.trunc(intrinsic(b, "llvm.smin", [left, constant(I64, loop.step)]), I32),
+        )
+        return b.icmp_signed("<", self.numbers_from(copy * loop.lanes), self.splat(short))
+
+    def numbers_from(self, first: int) -> ir.Value:
+        text = ", ".join(f"i32 {first + k}" for k in range(self.lanes))
+        return ir.FormattedConstant(ir.VectorType(I32, self.lanes), f"<{text}>")
+
+    # ----------------------------------------------------------------- addresses
+
+    def address(self, buffer: Buffer, x: Linear, at: Copies) -> ir.Value:
+        """Where `buffer[x]` stands, for the first lane. Made loop by loop, outermost first, so that
+        an inner loop adds its own part only."""
+        b = self.b
+        element = memory_type(buffer.dtype)
+        p = self.once(("pointer", buffer.name), lambda: self.target.pointer(self, buffer))
+        key: tuple[Any, ...] = ("address", buffer.name)
+        if x.const.terms:
+            key = (*key, x.const)
+            p = self.once(key, lambda p=p: b.gep(p, [self.size(x.const)], source_etype=element))
+        order = list(self.loops)
+        late = 0
+        for k, c in sorted(x.terms, key=lambda t: order.index(t[0])):
+            copy = at.get(k, 0)
+            if copy and (self.loops[k].lanes > 1 or self.whole(self.loops[k], self.loops[k].step)):
+                if c.const is not None:
+                    late += copy * self.loops[k].lanes * c.const  # a displacement
+                    copy = 0
+            key = (*key, k, copy, c)
+            p = self.once(key, lambda p=p, k=k, c=c, copy=copy: self._step(p, k, c, copy, element))
+        return b.gep(p, [constant(I64, late)], source_etype=element) if late else p
+
+    def _step(self, p: ir.Value, k: int, c: Dim, copy: int, element: ir.Type) -> ir.Value:
+        step = self.index(k, {k: copy})
+        if c.const != 1:
+            step = self.b.mul(step, self.size(c))
+        return self.b.gep(p, [step], source_etype=element)
+
+    def prefix(self, buffer: Buffer, x: Linear, at: Copies) -> None:
+        """Make what the open loops already say about an address."""
+        known = Linear(tuple(t for t in x.terms if t[0] in self.loops), x.const)
+        self.address(buffer, known, at)
+
+    # ----------------------------------------------------------------- checks
+
+    def require(
+        self, check: int, axis: int, index: ir.Value, size: Dim, mask: ir.Value | None
+    ) -> None:
+        """Leave the function if a lane of `index` (where `mask` holds) is outside 0:size."""
+        b = self.b
+        bound = self.size(size)
+        wide = isinstance(index.type, ir.VectorType)
+        bad = b.icmp_unsigned(">=", index, self.splat(bound) if wide else bound)
+        if mask is not None:
+            if isinstance(mask.type, ir.VectorType) and not wide:
+                mask = intrinsic(b, "llvm.vector.reduce.or", [mask], result=I1)
+            elif wide:
+                mask = self.splat(mask)
+            bad = b.and_(bad, mask)
+        any_bad = intrinsic(b, "llvm.vector.reduce.or", [bad], result=I1) if wide else bad
+        failed, fine = b.append_basic_block("out_of_range"), b.append_basic_block("in_range")
+        b.cbranch(any_bad, failed, fine)
+        b.position_at_end(failed)
+        value = index
+        if wide:
+            bits = b.bitcast(bad, ir.IntType(width_of(bad.type)))
+            lane = intrinsic(b, "llvm.cttz", [bits, constant(I1, 0)], overload=[bits.type])
+            lane = b.zext(lane, I64) if lane.type.width < 64 else lane
+            value = b.extract_element(index, lane)
+        self.target.fail(self, check, axis, value, bound)
+        b.position_at_end(fine)

@@ -1,0 +1,67 @@
+"""Kernels: what is computed together in one loop nest, in order.
+
+In: nothing (data only). Out: the dataclasses that fusion makes, their text and their verifier.
+Left to others: what belongs together (`fuse`), where results live (`plan`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import scalar as sc
+from .graph import Comp, Function, Node, operands
+from .show import comp_text
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Comprehensions with the same output extents, computed tile by tile in one loop nest.
+
+    A later one may read an earlier one at the same output indices: the value is then still in a
+    register. A kernel with a `target` (a scatter) stands alone.
+    """
+
+    comps: tuple[Comp, ...]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """`function` with every comprehension's body over primitives, and its kernels in order."""
+
+    function: Function
+    kernels: tuple[Kernel, ...]
+
+    def __str__(self) -> str:
+        lines = [f"kernels of {self.function.name}"]
+        for k, kernel in enumerate(self.kernels):
+            lines.append(f"kernel {k}:")
+            lines += ["    " + line for c in kernel.comps for line in comp_text(c).split("\n")]
+        return "\n".join(lines) + "\n"
+
+
+def is_identity_read(x: sc.Read, rank: int) -> bool:
+    """Whether `x` reads at exactly the output indices 0, 1, …, rank - 1."""
+    return len(x.indices) == rank and all(at is sc.index(k) for k, at in enumerate(x.indices))
+
+
+def verify_kernels(kernels: Kernels) -> None:
+    """Invariants: every comprehension stands in exactly one kernel; what a kernel reads is an
+    input, or comes from an earlier kernel, or from an earlier member at the same indices; members
+    of a kernel have the same output extents; scatters stand alone; bodies hold primitives only;
+    every output is produced."""
+    done: set[Node] = set(kernels.function.params)
+    for kernel in kernels.kernels:
+        inside: set[Node] = set()
+        for c in kernel.comps:
+            assert c not in done and c not in inside, "computed twice"
+            assert c.target is None or len(kernel.comps) == 1, "a scatter stands alone"
+            head = kernel.comps[0]
+            assert c.extents[: c.rank] == head.extents[: head.rank], "other output extents"
+            for x in sc.postorder((c.body, *(c.target or ()))):
+                assert not isinstance(x, sc.Call | sc.Param), "not inlined"
+                if isinstance(x, sc.Read) and x.tensor in inside:
+                    assert is_identity_read(x, c.rank), "read of a member at other indices"
+            assert set(operands(c)) <= done | inside, "read before it is computed"
+            inside.add(c)
+        done |= inside
+    assert set(kernels.function.outputs) <= done, "an output is not produced"

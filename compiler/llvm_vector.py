@@ -1,0 +1,118 @@
+"""LLVM vector values through the llvmlite builder: types, splat constants, intrinsics.
+
+In: an `ir.IRBuilder` and values that are scalars or vectors (`<W x T>`). Out: new values.
+Width 1 is the scalar type itself, never `<1 x T>`. Left to others: formulas (`lanes.py`, `mathlib`)
+and which intrinsics a target can select (the emitter's allowlist).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.ir as ir
+
+
+def vector(element: ir.Type, width: int) -> ir.Type:
+    """`<width x element>`, or `element` itself for width 1."""
+    return element if width == 1 else ir.VectorType(element, width)
+
+
+def element_of(type_: ir.Type) -> ir.Type:
+    """The type of one lane."""
+    return type_.element if isinstance(type_, ir.VectorType) else type_
+
+
+def width_of(type_: ir.Type) -> int:
+    """The number of lanes; 1 for a scalar type."""
+    return int(type_.count) if isinstance(type_, ir.VectorType) else 1
+
+
+def literal(element: ir.Type, value: float) -> str:
+    """The exact text of a scalar constant. Floats are written as the bits of a double, which is
+    LLVM's form for f32 as well; a value is rounded to f32 first (to infinity past its range)."""
+    match element:
+        case ir.FloatType():
+            try:
+                value = struct.unpack("f", struct.pack("f", value))[0]
+            except OverflowError:
+                value = float("inf") if value > 0 else float("-inf")
+        case ir.DoubleType():
+            pass
+        case ir.IntType():
+            return str(int(value))
+        case _:
+            raise TypeError(f"no constants of type {element}")
+    return f"0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
+
+
+def constant(type_: ir.Type, value: float) -> ir.Value:
+    """`value` in every lane of `type_` (float, double, an integer, or a vector of them)."""
+    element = element_of(type_)
+    text = literal(element, value)
+    if isinstance(type_, ir.VectorType):
+        text = f"splat ({element} {text})"
+    value = ir.FormattedConstant(element, text)
+    value.type = type_
+    return value
+
+
+def suffix(type_: ir.Type) -> str:
+    """The overload suffix of a type in an intrinsic's name: `f32`, `v16f32`, `i64`, `p0`."""
+    match type_:
+        case ir.VectorType():
+            return f"v{type_.count}{suffix(type_.element)}"
+        case ir.FloatType():
+            return "f32"
+        case ir.DoubleType():
+            return "f64"
+        case ir.HalfType():
+            return "f16"
+        case ir.IntType():
+            return f"i{type_.width}"
+        case ir.PointerType():
+            return f"p{type_.addrspace}"
+    raise TypeError(f"no intrinsic is overloaded on {type_}")
+
+
+def intrinsic(
+    builder: ir.IRBuilder,
+    name: str,
+    args: Sequence[ir.Value],
+    result: ir.Type | None = None,
+    overload: Sequence[ir.Type] | None = None,
+) -> ir.Value:
+    """Call `name` (as `llvm.sqrt`), declared once per module with its overload suffix.
+
+    The result has the first argument's type, and the suffix names that type, unless stated.
+    """
+    types = [arg.type for arg in args]
+    result = types[0] if result is None else result
+    full = ".".join([name, *map(suffix, types[:1] if overload is None else overload)])
+    declared: Any = builder.module.globals.get(full)
+    if declared is None:
+        declared = ir.Function(builder.module, ir.FunctionType(result, types), full)
+    return builder.call(declared, list(args))
+
+
+def any_lane(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:
+    """An `i1`: whether a lane of the mask is set."""
+    if width_of(mask.type) == 1:
+        return mask
+    return intrinsic(builder, "llvm.vector.reduce.or", [mask], result=ir.IntType(1))
+
+
+def gather(builder: ir.IRBuilder, table: ir.GlobalVariable, index: ir.Value) -> ir.Value:
+    """`table[index]` lane by lane; `table` is a global array, `index` an integer in range."""
+    width = width_of(index.type)
+    scalar = table.value_type.element
+    if width == 1:
+        return builder.load(builder.gep(table, [index], source_etype=scalar), typ=scalar)
+    pointers = builder.gep(table, [index], source_etype=scalar)
+    pointers.type = ir.VectorType(ir.PointerType(), width)
+    lane = vector(scalar, width)
+    full = constant(vector(ir.IntType(1), width), 1)
+    args = [pointers, full, constant(lane, 0)]
+    overload = [lane, pointers.type]
+    return intrinsic(builder, "llvm.masked.gather", args, result=lane, overload=overload)

@@ -1,0 +1,346 @@
+"""Lowering: a kernel becomes a loop nest over its output indices.
+
+In: a `Program`. Out: one `Nest` per kernel (its loops not yet tiled) and the index checks that the
+native code may report. Left to others: lanes and copies (`tile`), instructions (`emit`).
+
+A read of a member of the same kernel becomes its value. A read under a `where` carries the
+condition as a guard, and one whose place is not proved to be in range is checked. Neighbouring
+indices that every access walks as one are merged, so that lanes cross rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from . import ranges
+from . import scalar as sc
+from .artifact import IndexCheck
+from .dims import Dim, dim, product
+from .dtypes import BOOL, F64, I64, DType
+from .graph import REDUCERS, Comp, Node
+from .instructions import identity
+from .kernels import Kernel
+from .loops import (
+    Accumulator,
+    Apply,
+    Buffer,
+    Check,
+    Fill,
+    IndexValue,
+    Kind,
+    Linear,
+    Load,
+    Loop,
+    Nest,
+    Number,
+    Reduce,
+    Result,
+    Statement,
+    Store,
+    Update,
+    Value,
+)
+from .plan import Program
+from .scalar import Scalar
+from .show import index_name, node_name
+
+
+@dataclass(frozen=True)
+class LoopProgram:
+    """The nests in order, and what their checks mean."""
+
+    program: Program
+    nests: tuple[Nest, ...]
+    checks: tuple[IndexCheck, ...]
+
+
+def lower(program: Program) -> LoopProgram:
+    checks: list[IndexCheck] = []
+    nests = [
+        _Lowering(program, kernel, checks).nest(f"kernel{k}")
+        for k, kernel in enumerate(program.kernels.kernels)
+    ]
+    return LoopProgram(program, tuple(nests), tuple(checks))
+
+
+def strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Elements between neighbours along each dim of a dense array."""
+    return tuple(product(tuple(shape[d + 1 :])) for d in range(len(shape)))
+
+
+def settled(d: DType) -> DType:
+    """The dtype in which a weak expression is computed."""
+    return d if not d.is_weak else F64 if d.is_float else I64
+
+
+@dataclass
+class _Lowering:
+    """One kernel. The nest's indices: those of the output, then each member's reduced ones, with
+    numbers of their own. An index of extent 1 is the number 0; a merged index is dropped, and its
+    neighbour to the right runs over the product of both extents."""
+
+    program: Program
+    kernel: Kernel
+    checks: list[IndexCheck]
+    known: dict[Node, Value] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+
+    def nest(self, name: str) -> Nest:
+        head = self.kernel.comps[0]
+        rank = len(head.extents) if head.target is not None else head.rank
+        numbers = self.numbered(rank)
+        merged = _mergeable(self.kernel.comps, numbers)
+        self.extents = _merged_extents(self.kernel.comps, numbers, merged)
+        self.dropped = merged
+        for c in self.kernel.comps:
+            for k, n in numbers[c].items():
+                self.names.setdefault(n, index_name(c, k))
+        self.names = _distinct(self.names)
+        body: list[Statement] = []
+        fills: list[Fill] = []
+        for c in self.kernel.comps:
+            self.member(c, numbers[c], body, fills)
+        kind = Kind.SERIAL if head.target is not None else Kind.PARALLEL
+        loops = tuple(
+            Loop(n, self.extents[n], kind)
+            for k, n in numbers[head].items()
+            if k < rank and n in self.extents
+        )
+        return Nest(name, str(head.span), tuple(fills), loops, tuple(body), self.names)
+
+    def numbered(self, rank: int) -> dict[Comp, dict[int, int]]:
+        """For every member, its own index numbers to the nest's."""
+        fresh = rank
+        out: dict[Comp, dict[int, int]] = {}
+        for c in self.kernel.comps:
+            out[c] = {k: k for k in range(rank)}
+            for k in range(rank, len(c.extents)):
+                out[c][k] = fresh
+                fresh += 1
+        return out
+
+    # ----------------------------------------------------------------- members
+
+    def member(
+        self, c: Comp, numbers: dict[int, int], body: list[Statement], fills: list[Fill]
+    ) -> None:
+        self.comp, self.numbers = c, numbers
+        self.guards = ranges.path_guards((c.body, *(c.target or ())))
+        self.made: dict[Scalar, Value] = {}
+        buffers = self.program.stored.get(c, ())
+        if c.target is not None:
+            assert c.reducer is not None
+            start = Number(identity(c.reducer, c.dtype), c.dtype)
+            for b in buffers:
+                fills.append(Fill(b, start))
+                body.append(self.update(b, c))
+            return
+        if c.reducer is None:
+            value = self.value(c.body)
+        else:
+            value = Result(f"{c.reducer}_{node_name(c)}", c.dtype)
+            body.append(self.reduction(c, value))
+        self.known[c] = value
+        for b in buffers:
+            at = sc.affine({k: s for k, s in enumerate(strides(c.shape))})
+            body.append(Store(b, self.linear([(at, dim(1))]), value))
+
+    def reduction(self, c: Comp, result: Result) -> Reduce:
+        assert c.reducer is not None
+        body, guard = c.body, None
+        match body:  # sum of (v if g else 0) adds v where g holds
+            case sc.Op("where", (test, then, other)) if self.is_identity(other):
+                body, guard = then, self.value(test)
+            case sc.Op("where", (test, then, other)) if self.is_identity(then):
+                body, guard = other, Apply("not", (self.value(test),), BOOL)
+        position = None
+        if c.reducer in ("argmax", "argmin"):
+            steps = strides(c.extents[c.rank :])
+            form = sc.affine({c.rank + k: s for k, s in enumerate(steps)})
+            position = self.linear([(form, dim(1))])
+        loops = tuple(
+            Loop(self.numbers[k], self.extents[self.numbers[k]], Kind.SERIAL)
+            for k in c.reduced
+            if self.numbers[k] in self.extents
+        )
+        acc = Accumulator(result, c.reducer, self.value(body), guard, position)
+        return Reduce(loops, (acc,))
+
+    def is_identity(self, x: Scalar) -> bool:
+        reducer = self.comp.reducer or ""
+        if REDUCERS[reducer].combine is None:
+            return False
+        return isinstance(x, sc.Const) and x.value == identity(reducer, self.comp.dtype)
+
+    def update(self, b: Buffer, c: Comp) -> Update:
+        assert c.target is not None and c.reducer is not None
+        offset, gathered, checks, _, _ = self.place(c, c.shape, c.target, ranges.ALWAYS, "result")
+        combine = REDUCERS[c.reducer].combine
+        assert combine is not None
+        return Update(b, offset, gathered, checks, c.reducer, self.value(c.body))
+
+    # ----------------------------------------------------------------- values
+
+    def value(self, root: Scalar) -> Value:
+        for x in sc.postorder([root]):
+            if x not in self.made:
+                self.made[x] = self.one(x)
+        return self.made[root]
+
+    def one(self, x: Scalar) -> Value:
+        match x:
+            case sc.Const():
+                return Number(x.value, settled(x.dtype))
+            case sc.Affine():
+                at = self.linear([(x, dim(1))])
+                if not at.terms and at.const.const is not None:
+                    return Number(at.const.const, I64)
+                return IndexValue(at)
+            case sc.Read():
+                return self.known[x.tensor] if x.tensor in self.known else self.load(x)
+            case sc.Op("cast", (inner,)):
+                of, to = self.made[inner], settled(x.dtype)
+                return of if of.dtype is to else Apply("cast", (of,), to)
+            case sc.Op():
+                args = tuple(self.made[a] for a in x.args)
+                return Apply(x.name, args, settled(x.dtype))
+            case _:
+                raise TypeError(f"not a primitive expression: {x}")
+
+    def load(self, x: sc.Read) -> Load:
+        buffer = self.program.stored[x.tensor][0]
+        guard = self.guards.get(x, ranges.ALWAYS)
+        offset, gathered, checks, proved, safe = self.place(
+            x, buffer.shape, x.indices, guard, node_name(x.tensor)
+        )
+        condition = None if guard is ranges.ALWAYS or safe else self.condition(guard)
+        hoistable = safe or proved or condition is not None or bool(checks)
+        return Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
+
+    def place(
+        self,
+        what: Comp | sc.Read,
+        shape: Sequence[Dim],
+        indices: Sequence[Scalar],
+        guard: ranges.Guard,
+        name: str,
+    ) -> tuple[Linear, tuple[tuple[Value, Dim], ...], tuple[Check, ...], bool, bool]:
+        """Offset, computed indices and checks of an access; whether every index is proved to be in
+        range under the guard, and whether even without it."""
+        affine_parts: list[tuple[sc.Affine, Dim]] = []
+        gathered: list[tuple[Value, Dim]] = []
+        checks: list[Check] = []
+        proved = safe = True
+        for axis, (at, size, step) in enumerate(zip(indices, shape, strides(shape), strict=True)):
+            extents = self.comp.extents
+            here = ranges.in_range(at, size, extents)
+            under = here or all(
+                ranges.in_range(at, size, extents, ranges.facts(c)) for c in guard
+            )
+            safe, proved = safe and here, proved and under
+            form = sc.as_affine(at)
+            # an affine index without a guard is in range by the front end's rules
+            if not under and (form is None or guard is not ranges.ALWAYS or isinstance(what, Comp)):
+                checks.append(self.check(name, axis, size, self.value(at)))
+            if form is not None:
+                affine_parts.append((form, step))
+            else:
+                gathered.append((self.value(at), step))
+        return self.linear(affine_parts), tuple(gathered), tuple(checks), proved, safe
+
+    def check(self, name: str, axis: int, size: Dim, index: Value) -> Check:
+        message = f"an index of {name} is out of range in dim {axis}, of size {size}"
+        entry = IndexCheck(name, axis, str(size), str(self.comp.span), message)
+        if entry not in self.checks:
+            self.checks.append(entry)
+        return Check(self.checks.index(entry), index, size, axis)
+
+    def condition(self, guard: ranges.Guard) -> Value:
+        """The guard as one condition."""
+        either: Value | None = None
+        for conjunction in sorted(guard, key=len):
+            both: Value | None = None
+            for test, holds in conjunction:
+                value = self.value(test)
+                value = value if holds else Apply("not", (value,), BOOL)
+                both = value if both is None else Apply("and", (both, value), BOOL)
+            assert both is not None
+            either = both if either is None else Apply("or", (either, both), BOOL)
+        assert either is not None
+        return either
+
+    def linear(self, parts: Iterable[tuple[sc.Affine, Dim]]) -> Linear:
+        """The sum of affine forms times steps, over the nest's indices."""
+        terms: dict[int, Dim] = {}
+        constant = dim(0)
+        for form, step in parts:
+            constant = constant + form.const * step
+            for k, c in form.terms:
+                n = self.numbers[k]
+                if n not in self.dropped and n in self.extents:
+                    terms[n] = terms.get(n, dim(0)) + c * step
+        return Linear(tuple((k, c) for k, c in sorted(terms.items()) if c.terms), constant)
+
+
+# --------------------------------------------------------------------------- merging indices
+
+
+def _mergeable(comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]]) -> frozenset[int]:
+    """The nest's indices that every access walks as rows of the index to their right: i and i + 1
+    with stride(i) = extent(i + 1) · stride(i + 1), neither used as a number."""
+    apart: set[int] = set()  # cannot be merged with the index to the right
+    for c in comps:
+        own = numbers[c]
+        last = {c.rank - 1, len(c.extents) - 1} if c.target is None else {len(c.extents) - 1}
+        apart |= {own[k] for k in last if k >= 0}
+        roots = (c.body, *(c.target or ()))
+        inside = {
+            a
+            for x in sc.postorder(roots)
+            if not isinstance(x, sc.Read)
+            for a in sc.children(x)
+            if isinstance(a, sc.Affine)
+        }
+        inside |= {r for r in roots if isinstance(r, sc.Affine)}
+        for x in inside:
+            for k, _ in x.terms:
+                apart |= {own[k], own[k] - 1}
+        for x in sc.reads(roots):
+            if x.tensor in comps:
+                continue
+            total: dict[int, Dim] = {}
+            for at, step in zip(x.indices, strides(x.tensor.shape), strict=True):
+                if isinstance(at, sc.Affine):
+                    for k, cf in at.terms:
+                        total[k] = total.get(k, dim(0)) + cf * step
+            for k in range(len(c.extents) - 1):
+                here, right = total.get(k, dim(0)), total.get(k + 1, dim(0))
+                if here != right * c.extents[k + 1]:
+                    apart.add(own[k])
+    every = {n for c in comps for n in numbers[c].values()}
+    return frozenset(every - apart)
+
+
+def _merged_extents(
+    comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]], merged: frozenset[int]
+) -> dict[int, Dim]:
+    """The extents of the indices that are left; those of extent 1 are not."""
+    out: dict[int, Dim] = {}
+    for c in comps:
+        room = dim(1)
+        for k, e in enumerate(c.extents):
+            room = room * e
+            if numbers[c][k] not in merged:
+                if room.const != 1:
+                    out[numbers[c][k]] = room
+                room = dim(1)
+    return out
+
+
+def _distinct(names: dict[int, str]) -> dict[int, str]:
+    """The same names, a number added where one repeats."""
+    out: dict[int, str] = {}
+    for k, name in names.items():
+        out[k] = name if name not in out.values() else f"{name}_{k}"
+    return out

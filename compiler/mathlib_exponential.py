@@ -1,0 +1,139 @@
+"""exp, exp2, expm1, sinh, cosh, tanh on SIMD lanes.
+
+In and out: `Real` lanes, f32 or f64, over the whole range. All rest on the reduction
+x = n·log(2) + r, |r| ≤ ½·log(2) (Cody and Waite, 1980), and polynomials in r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .lanes import Integer, Real, choose
+from .mathlib_coefficients import COSH, EXP, EXPM1, LN2, LOG2_E, SINH
+
+
+def round_by_adding(x: Real, factor: float) -> tuple[Real, Integer]:
+    """n = x·factor rounded to an integer, as a real and as an integer; |n| < 2^(mantissa - 1).
+
+    Adding 1.5·2^mantissa leaves n in the low bits of the sum: no conversion is needed.
+    """
+    magic = x.of(1.5 * 2.0**x.mantissa)
+    shifted = x.times_plus(factor, magic)
+    return shifted - magic, shifted.as_bits() - magic.as_bits()
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """x = n·log(2) + r, |r| ≤ ½·log(2); r also as head + low, of which head is exact."""
+
+    r: Real
+    head: Real
+    low: Real
+    n: Integer
+
+    def expm1(self, table: Mapping[int, tuple[float, ...]]) -> Real:
+        """exp(r) - 1 = r + r²·q(r), for the coefficients of q."""
+        square = self.r * self.r
+        return square.times_plus(self.r.polynomial(table), self.low) + self.head
+
+
+def reduce_by_log2(x: Real) -> Reduced:
+    """n is the integer nearest to x/log(2)."""
+    high, low = x.words(LN2)
+    n, integer = round_by_adding(x, x.words(LOG2_E)[0])
+    # Exact: x and n·high are multiples of one grid, and |r| < ½.
+    head = n.times_plus(-high, x)
+    rest = n * -low
+    return Reduced(head + rest, head, rest, integer)
+
+
+def power_of_two(n: Integer, like: Real) -> Real:
+    """2^n for n in the range of normal exponents."""
+    return ((n + like.bias) << like.mantissa).bits_as_real()
+
+
+def scaled(x: Real, n: Integer) -> Real:
+    """x·2^n in two steps, so that the result may be subnormal and n beyond the exponents."""
+    half = n >> 1
+    return x * power_of_two(half, x) * power_of_two(n - half, x)
+
+
+def exp(x: Real) -> Real:
+    """2^n·(1 + r + r²·q(r))."""
+    x = x.clamped(x.either(-104.5, -746.0), x.either(89.5, 710.5))
+    reduced = reduce_by_log2(x)
+    return scaled(reduced.expm1(EXP) + 1.0, reduced.n)
+
+
+def exp2(x: Real) -> Real:
+    """exp(r), r = (x - n)·log(2) in two words, times 2^n."""
+    x = x.clamped(x.either(-151.0, -1076.0), x.either(129.0, 1025.0))
+    n, integer = round_by_adding(x, 1.0)
+    fraction = x - n
+    high, low = x.words(LN2)
+    r = fraction * high
+    error = fraction.times_plus(low, fraction.times_plus(high, -r))
+    return scaled((r * r).times_plus(r.polynomial(EXP), error) + r + 1.0, integer)
+
+
+def expm1(x: Real) -> Real:
+    """(2^n - 1) + 2^n·(r + r²·q(r)), the first sum and the sum with r kept in two words."""
+    clamped = x.clamped(x.either(-20.0, -40.0), x.either(88.8, 709.9))
+    reduced = reduce_by_log2(clamped)
+    r = reduced.r
+    r_low = (reduced.head - r) + reduced.low
+    tail = (r * r).times_plus(r.polynomial(EXPM1), r_low)
+    # Half of everything, as 2^n may be one past the largest power of two.
+    scale = power_of_two(reduced.n - 1, x)
+    base = scale - 0.5
+    back = base + 0.5
+    base_low = (scale - back) - (0.5 - (back - base))
+    r = r * scale
+    total = base + r
+    total_low = (base - total) + r + base_low
+    result = (total + tail.times_plus(scale, total_low)) * 2.0
+    # Keeps the sign of zero and every bit of a subnormal.
+    return choose(x.absolute() < x.either(2.0**-26, 2.0**-55), x, result)
+
+
+def sinh_and_cosh(x: Real) -> tuple[Real, Real]:
+    """By the addition theorems at |x| = n·log(2) + r; both halved twice over, and doubled last."""
+    a = x.absolute()
+    reduced = reduce_by_log2(a.clamped(0.0, x.either(89.5, 710.5)))
+    r, n = reduced.r, reduced.n
+    z = r * r
+    s = (r * z).times_plus(z.polynomial(SINH), reduced.low) + reduced.head
+    c = z * z.polynomial(COSH)
+    # 2^-n is 0 once its exponent is too small; it no longer counts there.
+    grown, shrunk = power_of_two(n - 2, x), power_of_two((-2 - n).at_least(-x.bias), x)
+    even, odd = grown + shrunk, grown - shrunk
+    even_low, odd_low = shrunk - (even - grown), (grown - odd) - shrunk
+    sinh = (s.times_plus(even, c.times_plus(odd, odd_low)) + odd) * 2.0
+    cosh = (s.times_plus(odd, c.times_plus(even, even_low)) + even) * 2.0
+    return sinh, cosh
+
+
+def sinh(x: Real) -> Real:
+    """sinh(r)·cosh(n·log 2) + cosh(r)·sinh(n·log 2), with the sign of x."""
+    small = x.absolute() < x.either(2.0**-13, 2.0**-27)
+    return choose(small, x, sinh_and_cosh(x)[0].with_sign_of(x))
+
+
+def cosh(x: Real) -> Real:
+    """cosh(r)·cosh(n·log 2) + sinh(r)·sinh(n·log 2)."""
+    return sinh_and_cosh(x)[1]
+
+
+def tanh(x: Real) -> Real:
+    """-e/(e + 2), e = exp(-2|x|) - 1; from 0.55 on 1 - 2(e + 1)/(e + 2); with the sign of x."""
+    a = x.absolute()
+    doubled = a * -2.0
+    low = x.either(-20.0, -40.0)
+    reduced = reduce_by_log2(choose(doubled < low, x.of(low), doubled))
+    scale = power_of_two(reduced.n, x)
+    p = reduced.expm1(EXPM1)
+    e = p.times_plus(scale, scale - 1.0)
+    large = a > 0.55
+    quotient = choose(large, p.times_plus(scale, scale) * -2.0, -e) / (e + 2.0)
+    return (choose(large, x.of(1.0), x.of(0.0)) + quotient).with_sign_of(x)

@@ -1,0 +1,49 @@
+"""The pipeline, stage by stage.
+
+    Function ─expand─▶ Function ─simplify─▶ Function ─▶ kernels ─▶ plan ─▶ loops ─▶ llvm ─▶ asm
+
+In: a checked `Function`. Out: any stage's object, or its text (`stage_text`). Each arrow is one
+function of one module; the backend's stages are imported when asked for.
+"""
+
+from __future__ import annotations
+
+from .gradient import expand
+from .graph import Function
+from .simplify import Log, simplify, stabilize
+from .text import function_text
+from .verify import verify
+
+GRAPH_STAGES = ("graph", "grad", "simplified")
+
+
+def differentiated(fn: Function, log: Log | None = None) -> Function:
+    """Gradient requests replaced by comprehensions; what is differentiated is the stable form."""
+    out = expand(stabilize(fn, log))
+    verify(out)
+    return out
+
+
+def simplified(fn: Function, log: Log | None = None) -> Function:
+    """Ready for the backend."""
+    out = simplify(differentiated(fn, log), log)
+    verify(out)
+    return out
+
+
+def graph_text(fn: Function, stage: str, *, explain: bool = False) -> str:
+    """The program at one of GRAPH_STAGES; with `explain`, the rules that fired, as comments."""
+    log: Log = []
+    match stage:
+        case "graph":
+            shown = fn
+        case "grad":
+            shown = differentiated(fn, log)
+        case "simplified":
+            shown = simplified(fn, log)
+        case _:
+            raise ValueError(f"no graph stage {stage}")
+    text = function_text(shown, lines=True)
+    if explain:
+        text += "".join(f"# {entry.equation}    at {entry.span}\n" for entry in log)
+    return text

@@ -1,0 +1,164 @@
+"""Under which conditions a subexpression is evaluated, and which indices are then in range.
+
+In: scalar bodies with their extents. Out: guards (the conditions of the `where`s around a read),
+and proofs that an affine form is at least 0. Left to others: what becomes of a guard (`lower`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from . import scalar as sc
+from .dims import Dim, FloorDiv, dim, provably_nonnegative
+from .dtypes import I64
+from .scalar import Affine, Scalar
+
+Conjunction = frozenset[tuple[Scalar, bool]]
+"""Conditions that all hold (True) or fail (False)."""
+
+Guard = frozenset[Conjunction]
+"""A disjunction of them."""
+
+ALWAYS: Guard = frozenset({frozenset()})
+
+
+def path_guards(roots: Sequence[Scalar]) -> dict[Scalar, Guard]:
+    """When each subexpression's value is wanted: the union over all paths from a root."""
+    order = list(sc.postorder(roots))
+    if not any(isinstance(x, sc.Op) and x.name == "where" for x in order):
+        return dict.fromkeys(order, ALWAYS)
+    guards: dict[Scalar, Guard] = dict.fromkeys(order, frozenset())
+    guards.update(dict.fromkeys(roots, ALWAYS))
+    for x in reversed(order):  # readers first
+        mine = guards[x]
+        match x:
+            case sc.Op("where", (test, then, other)):
+                guards[test] = _either(guards[test], mine)
+                guards[then] = _either(guards[then], _and(mine, test, True))
+                guards[other] = _either(guards[other], _and(mine, test, False))
+            case _:
+                for kid in sc.children(x):
+                    guards[kid] = _either(guards[kid], mine)
+    return guards
+
+
+def _and(guard: Guard, test: Scalar, holds: bool) -> Guard:
+    return _absorbed({c | {(test, holds)} for c in guard if (test, not holds) not in c})
+
+
+def _either(a: Guard, b: Guard) -> Guard:
+    if a is ALWAYS or b is ALWAYS:
+        return ALWAYS
+    return _absorbed(a | b)
+
+
+def _absorbed(guard: Iterable[Conjunction]) -> Guard:
+    """A or (A and B) = A;  (A and c) or (A and not c) = A."""
+    kept = set(guard)
+    changed = True
+    while changed and len(kept) > 1:
+        changed = False
+        for c in list(kept):
+            for test, holds in c:
+                if (c - {(test, holds)}) | {(test, not holds)} in kept:
+                    kept.add(c - {(test, holds)})
+                    changed = True
+        smaller = {c for c in kept if not any(d < c for d in kept)}
+        changed = changed and smaller != set(guard)
+        kept = smaller
+        guard = kept
+    return ALWAYS if frozenset() in kept else frozenset(kept)
+
+
+def facts(conjunction: Conjunction) -> list[Affine]:
+    """Affine forms that are at least 0 where the conditions hold."""
+    out: list[Affine] = []
+    stack = list(conjunction)
+    while stack:
+        test, holds = stack.pop()
+        match test:
+            case sc.Op("and", (a, b)) if holds:
+                stack += [(a, True), (b, True)]
+            case sc.Op("or", (a, b)) if not holds:
+                stack += [(a, False), (b, False)]
+            case sc.Op("not", (a,)):
+                stack.append((a, not holds))
+            case sc.Op("lt" | "le" | "gt" | "ge" | "eq" as name, (a, b)):
+                x, y = _integer(a), _integer(b)
+                if x is None or y is None:
+                    continue
+                match (name, holds):
+                    case ("lt", True) | ("ge", False):
+                        out.append(_minus(y, x, 1))
+                    case ("le", True) | ("gt", False):
+                        out.append(_minus(y, x, 0))
+                    case ("gt", True) | ("le", False):
+                        out.append(_minus(x, y, 1))
+                    case ("ge", True) | ("lt", False):
+                        out.append(_minus(x, y, 0))
+                    case ("eq", True):
+                        out += [_minus(x, y, 0), _minus(y, x, 0)]
+            case _:
+                pass
+    return out
+
+
+def _integer(x: Scalar) -> Affine | None:
+    if isinstance(x, sc.Op) and x.name == "cast" and x.dtype is I64:
+        return sc.as_affine(x.args[0])
+    if isinstance(x, sc.Const) and x.dtype is I64:
+        return sc.size(int(x.value))
+    return sc.as_affine(x)
+
+
+def _minus(x: Affine, y: Affine, less: int) -> Affine:
+    """x - y - less"""
+    terms = dict(x.terms)
+    for k, c in y.terms:
+        terms[k] = terms.get(k, dim(0)) - c
+    return sc.affine(terms, x.const - y.const - less)
+
+
+def in_range(
+    at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affine] = ()
+) -> bool:
+    """Whether `0 <= at < size` is proved, for indices in their extents where `known` are >= 0."""
+    match at:
+        case Affine():
+            top = sc.affine({k: -c for k, c in at.terms}, size - at.const - 1)
+            return nonnegative(at, extents, known) and nonnegative(top, extents, known)
+        case sc.Op("floordiv", (num, sc.Const() as divisor)) if divisor.value > 0:
+            # 0 <= num // d < size  is  0 <= num < size * d
+            return in_range(num, size * int(divisor.value), extents, known)
+        case sc.Op("cast", (inner,)) if at.dtype is I64 and isinstance(inner, Affine):
+            return in_range(inner, size, extents, known)
+        case _:
+            return False
+
+
+def nonnegative(e: Affine, extents: Sequence[Dim], known: Sequence[Affine] = ()) -> bool:
+    if _least_is_nonnegative(e, extents):
+        return True
+    return any(_least_is_nonnegative(_minus(e, f, 0), extents) for f in known)
+
+
+def _least_is_nonnegative(e: Affine, extents: Sequence[Dim]) -> bool:
+    total = e.const
+    for k, c in e.terms:
+        if provably_nonnegative(c):
+            continue  # least at index 0
+        if not provably_nonnegative(-c):
+            return False
+        total = total + c * (extents[k] - 1)
+    return provably_nonnegative(_floors_undone(total))
+
+
+def _floors_undone(d: Dim) -> Dim:
+    """A lower bound without `-c·(N // d)` where d divides c: `-c·(N // d) >= -(c / d)·N`."""
+    out = d
+    for mono, c in d.terms:
+        if c < 0 and len(mono) == 1 and isinstance(mono[0], FloorDiv):
+            atom = mono[0]
+            if c % atom.divisor == 0:
+                out = out - Dim(((mono, c),)) + atom.numerator * (c // atom.divisor)
+    return out

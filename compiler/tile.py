@@ -1,0 +1,275 @@
+"""Tiles: which index runs along SIMD lanes, and which are unrolled in registers.
+
+In: a nest whose loops step by 1, and what the target offers. Out: the same nest with lanes and
+copies on its loops. Left to others: how a tile is emitted (`emit`).
+
+Lanes go to the output index along which most loads are contiguous or invariant; else every
+reduction runs along lanes of its own contiguous index; else all is scalar. Copies give a reduction
+independent accumulators, and reuse of what a load brought: for a sum of products this is the
+register tile of a matrix product, of whatever operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+from .dims import Dim
+from .loops import (
+    Apply,
+    Load,
+    Loop,
+    Nest,
+    Reduce,
+    Store,
+    Update,
+    Value,
+    indices_of,
+    postorder,
+    values_of,
+)
+from .primitives import PRIMITIVES
+
+
+@dataclass(frozen=True)
+class Registers:
+    """What a target offers: bytes of one vector (0: no vectors), and how many vectors a tile's
+    accumulators may take."""
+
+    vector_bytes: int
+    accumulators: int
+
+
+@dataclass(frozen=True)
+class _Body:
+    """What the choice looks at: distinct values with their indices, loads among them."""
+
+    nest: Nest
+    deps: dict[Value, frozenset[int]]
+    lanes: int
+
+    @property
+    def outer(self) -> list[int]:
+        return [loop.index for loop in self.nest.loops]
+
+    def loads(self, values: Iterable[Value]) -> list[Load]:
+        return [x for x in postorder(values) if isinstance(x, Load)]
+
+    def is_contiguous(self, x: Load, k: int) -> bool:
+        if any(k in self.deps[v] for v, _ in x.gathered):
+            return False
+        c = x.offset.coefficient(k)
+        return c is not None and c.const == 1
+
+    def load_cost(self, x: Load, k: int | None) -> float:
+        """Of one load for one vector along `k`, in vector instructions."""
+        if k is None or k not in self.deps[x]:
+            return 0.5
+        return 1.0 if self.is_contiguous(x, k) else self.lanes / 2
+
+
+def tile(nest: Nest, registers: Registers) -> Nest:
+    """Lanes and copies for every loop."""
+    if registers.vector_bytes == 0:
+        return nest
+    outer = frozenset(loop.index for loop in nest.loops)
+    values = [v for s in nest.body for v in values_of(s)]
+    lanes = max(1, registers.vector_bytes // _element_bytes(nest, values))
+    body = _Body(nest, indices_of(values, outer), lanes)
+    along = _lane_index(body)
+    copies = _copies(body, along, registers)
+    loops = tuple(_tiled(loop, along, lanes, copies) for loop in nest.loops)
+    statements = []
+    for s in nest.body:
+        if isinstance(s, Reduce):
+            own = None if along is not None else _reduced_lane_index(body, s)[0]
+            many = _reduced_copies(body, s, own, copies, registers)
+            s = replace(s, loops=tuple(_tiled(x, own, lanes, many) for x in s.loops))
+        statements.append(s)
+    return replace(nest, loops=loops, body=tuple(statements))
+
+
+def _tiled(loop: Loop, along: int | None, lanes: int, copies: dict[int, int]) -> Loop:
+    return replace(
+        loop, lanes=lanes if loop.index == along else 1, copies=copies.get(loop.index, 1)
+    )
+
+
+def _element_bytes(nest: Nest, values: Sequence[Value]) -> int:
+    """Bytes of the dtype that most lanes hold: the widest float, else the widest in memory."""
+    floats = {x.dtype.size for x in postorder(values) if x.dtype.is_float and not x.dtype.is_weak}
+    floats |= {s.buffer.dtype.size for s in nest.body if isinstance(s, Store) and s.buffer.dtype.is_float}
+    if floats:
+        return max(4, *floats)
+    sizes = [x.dtype.size for x in postorder(values) if isinstance(x, Load)]
+    sizes += [s.buffer.dtype.size for s in nest.body if isinstance(s, Store | Update)]
+    return max(4, *sizes) if sizes else 8
+
+
+# --------------------------------------------------------------------------- lanes
+
+
+def _lane_index(body: _Body) -> int | None:
+    """The output index for the lanes, or None: reductions then use their own."""
+    best: tuple[float, int | None] = (_cost_without(body), None)
+    for loop in reversed(body.nest.loops):
+        if (cost := _cost_along(body, loop)) < best[0]:
+            best = (cost, loop.index)
+    return best[1]
+
+
+def _padding(extent: Dim, lanes: int) -> float:
+    """How much work the masked lanes waste."""
+    n = extent.const
+    return ceil(n / lanes) * lanes / n if n else 1.0
+
+
+def _cost_along(body: _Body, loop: Loop) -> float:
+    """Per element of the tile, of running `loop` along lanes; infinite where that is impossible."""
+    k = loop.index
+    total = 0.0
+    for s in body.nest.body:
+        match s:
+            case Store():
+                c = s.offset.coefficient(k)
+                step = 1.0 if c is not None and c.const == 1 else body.lanes * 2.0
+                total += step + _work(body, values_of(s), k)
+            case Update():
+                c = s.offset.coefficient(k)
+                if c is None or c.const != 1 or any(k in body.deps[v] for v, _ in s.gathered):
+                    return float("inf")
+                total += 2 + _work(body, values_of(s), k)
+            case Reduce():
+                total += 8 * _work(body, values_of(s), k)
+    return total / body.lanes * _padding(loop.extent, body.lanes)
+
+
+def _cost_without(body: _Body) -> float:
+    total = 0.0
+    for s in body.nest.body:
+        if isinstance(s, Reduce):
+            _, cost = _reduced_lane_index(body, s)
+            total += 8 * cost + 0.5
+        else:
+            total += _work(body, values_of(s), None) + 1
+    return total
+
+
+def _reduced_lane_index(body: _Body, s: Reduce) -> tuple[int | None, float]:
+    """The reduced index for the lanes of `s`, and the cost per element."""
+    best: tuple[int | None, float] = (None, _work(body, values_of(s), None))
+    for loop in reversed(s.loops):
+        work = _work(body, values_of(s), loop.index)
+        cost = work / body.lanes * _padding(loop.extent, body.lanes)
+        if cost < best[1]:
+            best = (loop.index, cost)
+    return best
+
+
+def _work(body: _Body, values: Iterable[Value], k: int | None) -> float:
+    """Instructions for one vector along `k` (for one element: None)."""
+    total = 1.0
+    for x in postorder(values):
+        match x:
+            case Load():
+                total += body.load_cost(x, k)
+            case Apply():
+                total += PRIMITIVES[x.name].cost
+    return total
+
+
+# --------------------------------------------------------------------------- copies
+
+
+def _copies(body: _Body, along: int | None, registers: Registers) -> dict[int, int]:
+    """Unrolled copies of the output's loops."""
+    if any(isinstance(s, Update) for s in body.nest.body):
+        return {}
+    reduces = [s for s in body.nest.body if isinstance(s, Reduce)]
+    extents = {loop.index: loop.extent for loop in body.nest.loops}
+    if not reduces:
+        cost = max((_work(body, values_of(s), along) for s in body.nest.body), default=0)
+        if along is None or cost > 10:
+            return {}
+        return _fitted({along: 2}, extents, {along: body.lanes})
+    main = max(reduces, key=lambda s: _reuse(body, s, along)[0])
+    saved, rows = _reuse(body, main, along)
+    cost = _inner_cost(body, main)
+    budget = max(1, min(registers.accumulators, int(48 / cost)) // len(main.accumulators))
+    lanes = {} if along is None else {along: body.lanes}
+    if along is not None:
+        if saved > 0 and budget >= 4:
+            wide = {along: 2, rows[0]: max(1, budget // 2)}
+        else:
+            wide = {along: min(4, budget)}
+        return _fitted(wide, extents, lanes)
+    if len(rows) >= 2 and budget >= 4:
+        side = 4 if budget >= 16 else 2
+        return _fitted({rows[0]: side, rows[1]: side}, extents, lanes)
+    if len(rows) == 1 and budget >= 4:
+        return _fitted({rows[0]: 4}, extents, lanes)
+    return {}
+
+
+def _fitted(
+    copies: dict[int, int], extents: dict[int, Dim], lanes: dict[int, int]
+) -> dict[int, int]:
+    """No more copies than a known extent needs, spread evenly over its tiles."""
+    out: dict[int, int] = {}
+    for k, n in copies.items():
+        known = extents[k].const
+        if known is not None:
+            points = max(1, ceil(known / lanes.get(k, 1)))
+            n = ceil(points / ceil(points / n))
+        out[k] = n
+    return out
+
+
+def _inner_cost(body: _Body, s: Reduce) -> int:
+    """Operations for one step of the innermost loop at one point of the tile."""
+    inner = {loop.index for loop in s.loops}
+    ops = (
+        PRIMITIVES[x.name].cost
+        for x in postorder(values_of(s))
+        if isinstance(x, Apply) and body.deps[x] & inner
+    )
+    return max(1, sum(ops))
+
+
+def _reuse(body: _Body, s: Reduce, along: int | None) -> tuple[float, list[int]]:
+    """How much an unrolled copy saves, and the output indices worth unrolling, best first: those
+    on which some load of the inner loop does not depend while the reduction does."""
+    inner = {loop.index for loop in s.loops}
+    loads = [x for x in body.loads(values_of(s)) if body.deps[x] & inner]
+    every = frozenset(body.outer)
+    scored: list[tuple[float, int]] = []
+    for loop in body.nest.loops:
+        k = loop.index
+        if k == along or loop.extent.const == 1:
+            continue
+        with_k = [x for x in loads if k in body.deps[x]]
+        free = [x for x in loads if k not in body.deps[x]]
+        if not with_k or not free:
+            continue
+        weight = sum(1.0 if along in body.deps[x] else 0.5 for x in free)
+        scored.append((weight, k))
+    del every
+    scored.sort(key=lambda t: (-t[0], -t[1]))
+    return (scored[0][0] if scored else 0.0), [k for _, k in scored]
+
+
+def _reduced_copies(
+    body: _Body, s: Reduce, own: int | None, copies: dict[int, int], registers: Registers
+) -> dict[int, int]:
+    """Several accumulators along the lanes of a reduction, where the tile has too few to hide the
+    latency of an addition."""
+    if own is None:
+        return {}
+    tiled = 1
+    for n in copies.values():
+        tiled *= n
+    budget = int(48 / _inner_cost(body, s)) // len(s.accumulators)
+    want = max(1, min(4, budget, registers.accumulators) // tiled)
+    extents = {loop.index: loop.extent for loop in s.loops}
+    return _fitted({own: want}, extents, {own: body.lanes})

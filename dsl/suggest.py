@@ -1,0 +1,54 @@
+"""Did you mean …? the known name that is nearest to a misspelled one.
+
+In: a name and the names that would have been right. Out: the nearest, or None when none is near
+enough to be what was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate closest to `name`, for a hint; None if none is close.
+
+    Close means: equal but for upper and lower case or underscores, or at most one edit in three
+    characters (inserting, dropping, changing a character, or exchanging two neighbours). Ties go
+    to the first in alphabetical order.
+    """
+    folded = _fold(name)
+    best: tuple[int, str] | None = None
+    for candidate in sorted(set(candidates)):
+        if candidate == name:
+            continue
+        if _fold(candidate) == folded:
+            return candidate
+        shorter = min(len(name), len(candidate))
+        limit = max(1, shorter // 3) if shorter > 1 else 0
+        if best is not None:
+            limit = min(limit, best[0] - 1)
+        if limit < 1 or abs(len(name) - len(candidate)) > limit:
+            continue
+        distance = _edits(name, candidate)
+        if distance <= limit:
+            best = distance, candidate
+    return None if best is None else best[1]
+
+
+def _fold(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _edits(a: str, b: str) -> int:
+    """The Damerau–Levenshtein distance, in its restricted form (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row, older = row, [i], before
+        for j, y in enumerate(b, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and y == a[i - 2]:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        before = above
+    return row[-1]

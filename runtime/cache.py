@@ -1,0 +1,176 @@
+"""The disk cache: what was compiled once is not compiled again.
+
+In: a key (a hash of everything that the result depends on). Out: the entry stored under it, a
+JSON header and bytes, or None. An entry is written whole or not at all (a temporary file, then a
+rename) and carries its own hash, so that a truncated, corrupt or foreign file counts as absent.
+Nothing in it is executed by Python: no pickles. What a key must depend on is the callers'
+business; `fingerprint` is the part that they share.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAGIC = b"tdsl cache 1\n"
+SUFFIX = ".tdslc"
+LIMIT = 512 << 20  # bytes; TDSL_CACHE_LIMIT overrides
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    header: dict[str, Any]
+    data: bytes
+
+
+def directory() -> Path:
+    """TDSL_CACHE_DIR, or the platform's place for caches."""
+    named = os.environ.get("TDSL_CACHE_DIR")
+    if named:
+        return Path(named)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tdsl"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tdsl" / "cache"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tdsl"
+
+
+@functools.cache
+def fingerprint() -> str:
+    """A hash of the compiler's own source files and of Python's version."""
+    h = hashlib.sha256(sys.implementation.cache_tag.encode())
+    for folder in ("compiler", "dsl", "runtime"):
+        for file in sorted(os.scandir(_PACKAGE / folder), key=lambda e: e.name):
+            if file.name.endswith((".py", ".lark")):
+                h.update(file.name.encode())
+                h.update(Path(file.path).read_bytes())
+    return h.hexdigest()
+
+
+def key(*parts: str) -> str:
+    """A key made of `parts`; their boundaries count."""
+    h = hashlib.sha256()
+    for part in (fingerprint(), *parts):
+        data = part.encode("utf-8", "surrogatepass")
+        h.update(len(data).to_bytes(8, "little") + data)
+    return h.hexdigest()
+
+
+def get(name: str) -> Entry | None:
+    """The entry stored under a key; None if there is none, or none that can be trusted."""
+    path = directory() / (name + SUFFIX)
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    start = len(MAGIC) + 32
+    if not raw.startswith(MAGIC) or hashlib.sha256(raw[start:]).digest() != raw[len(MAGIC) : start]:
+        return None
+    length = int.from_bytes(raw[start : start + 8], "little")
+    try:
+        header = json.loads(raw[start + 8 : start + 8 + length])
+    except ValueError:
+        return None
+    try:
+        os.utime(path)  # recently used: pruned last
+    except OSError:
+        pass
+    return Entry(header, raw[start + 8 + length :]) if isinstance(header, dict) else None
+
+
+def put(name: str, header: dict[str, Any], data: bytes = b"") -> None:
+    """Store an entry. A directory that cannot be written is reported once, as a warning."""
+    text = json.dumps(header).encode()
+    payload = len(text).to_bytes(8, "little") + text + data
+    folder = directory()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
+            os.replace(temporary, folder / (name + SUFFIX))
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        _report(folder, error.strerror or str(error))
+        return
+    _prune(folder)
+
+
+@functools.cache
+def _report(folder: Path, reason: str) -> None:
+    warnings.warn(
+        f"tdsl's cache {folder} cannot be written ({reason}): what is compiled will be compiled "
+        f"again next time; TDSL_CACHE_DIR names another place",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+# --------------------------------------------------------------------------- size
+
+
+def usage() -> tuple[int, int]:
+    """Entries and bytes in the cache."""
+    found = _files(directory())
+    return len(found), sum(size for _, size, _ in found)
+
+
+def clear() -> int:
+    """Delete every entry; how many there were."""
+    found = _files(directory())
+    for _, _, path in found:
+        _remove(path)
+    return sum(path.endswith(SUFFIX) for _, _, path in found)
+
+
+def _prune(folder: Path) -> None:
+    """Above the limit, delete the entries that were unused longest, down to three quarters."""
+    try:
+        limit = int(os.environ.get("TDSL_CACHE_LIMIT", LIMIT))
+    except ValueError:
+        limit = LIMIT
+    found = _files(folder)
+    total = sum(size for _, size, _ in found)
+    if total <= limit:
+        return
+    for _, size, path in sorted(found):
+        if total <= limit * 3 // 4:
+            return
+        _remove(path)
+        total -= size
+
+
+def _files(folder: Path) -> list[tuple[float, int, str]]:
+    """(last use, bytes, path) of every file of ours."""
+    found = []
+    try:
+        for file in os.scandir(folder):
+            if file.name.endswith((SUFFIX, ".tmp")):
+                try:
+                    status = file.stat()
+                except OSError:
+                    continue  # another process deleted it
+                found.append((status.st_mtime, status.st_size, file.path))
+    except OSError:
+        pass
+    return found
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

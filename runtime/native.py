@@ -1,0 +1,180 @@
+"""From object code to a Python callable: load, fill the entry's table, make the builtin.
+
+In: an artifact's object code and parameter names. Out: a `Native` whose `callable` is a CPython
+builtin over the code's `tdsl_call`. What the entry does natively is `compiler.python_entry`'s
+business; what happens to arguments that it refuses is `calls`'.
+
+Lifetime: a builtin holds its `self`, the `Native`, which holds the loaded code. The `Native` does
+not hold the builtin, so plain reference counting frees the code when the last builtin is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..compiler import entry_table as table
+from ..compiler.dtypes import STRONG
+
+METH_FASTCALL, METH_KEYWORDS = 0x0080, 0x0002
+
+
+class LoadedCode(Protocol):
+    """Object code in memory."""
+
+    def address(self, symbol: str) -> int: ...
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_new_builtin = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p
+)(("PyCFunction_NewEx", ctypes.pythonapi))
+
+
+class Native:
+    """The loaded code of one function; `self` of its builtins. `owner` is what the slow path needs
+    to know about the function."""
+
+    __slots__ = ("__weakref__", "_again", "_call", "_code", "_names", "_signature", "owner")
+
+    def __init__(
+        self, code: LoadedCode, entry: Entry, name: str, parameters: Sequence[str], owner: Any
+    ) -> None:
+        self.owner = owner
+        self._code = code
+        self._names = tuple(sys.intern(p) for p in parameters)  # the table has their addresses
+        self._signature = code.address("tdsl_signature")
+        self._describe(entry)
+        flags = METH_FASTCALL | METH_KEYWORDS
+        label = name.encode()
+        self._call = _MethodDef(label, code.address("tdsl_call"), flags, None)
+        self._again = _MethodDef(label, code.address("tdsl_again"), flags, None)
+
+    def _describe(self, entry: Entry) -> None:
+        """Fill the signature's words that hold addresses."""
+        header = (ctypes.c_int64 * table.HEADER).from_address(self._signature)
+        header[table.RUN] = self._code.address("tdsl_run")
+        header[table.ARENA] = self._code.address("tdsl_arena")
+        header[table.BIND] = self._code.address("tdsl_bind")
+        header[table.ENTER] = entry.enter
+        values = header[table.PARAMS] + header[table.OUTPUTS]
+        records = (ctypes.c_int64 * (values * table.RECORD)).from_address(
+            self._signature + 8 * table.HEADER
+        )
+        for k in range(values):
+            dtype = entry.dtypes[records[k * table.RECORD + table.DTYPE]]
+            records[k * table.RECORD + table.DTYPE] = id(dtype)
+            records[k * table.RECORD + table.SCALAR] = id(dtype.type)
+        for k, name in enumerate(self._names):
+            records[k * table.RECORD + table.NAME] = id(name)
+        weakref.finalize(self, entry.release, self._signature).atexit = False
+
+    @property
+    def callable(self) -> Callable[..., Any]:
+        """The builtin: checks its arguments natively, leaves what it refuses to the slow path."""
+        return self._builtin(self._call)
+
+    @property
+    def converted(self) -> Callable[..., Any]:
+        """The builtin for arguments that the slow path has converted."""
+        return self._builtin(self._again)
+
+    def _builtin(self, definition: _MethodDef) -> Callable[..., Any]:
+        made: Callable[..., Any] = _new_builtin(ctypes.addressof(definition), self, None)
+        return made
+
+
+# --------------------------------------------------------------------------- the shared entry
+
+
+class Entry:
+    """The loaded entry code with its table filled: one per process."""
+
+    def __init__(
+        self, code: LoadedCode, slow: Callable[..., Any], fail: Callable[..., Any]
+    ) -> None:
+        _check_layouts()
+        self.code = code
+        self.dtypes = [np.dtype(d.numpy) for d in STRONG]
+        self._kept = (slow, fail)
+        objects = {
+            "array_new": _numpy_function(table.NEW_FROM_DESCR),
+            "fail": id(fail),
+            "false": id(False),
+            "float": id(float),
+            "int": id(int),
+            "ndarray": id(np.ndarray),
+            "slow": id(slow),
+            "true": id(True),
+        }
+        pointers = [_address(getattr(ctypes.pythonapi, name)) for name in table.C_FUNCTIONS]
+        pointers += [objects[name] for name in table.OBJECTS]
+        slots = (ctypes.c_void_p * len(pointers)).from_address(code.address("tdsl_table"))
+        slots[:] = pointers
+        self.enter = code.address("tdsl_enter")
+        self._free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("tdsl_release"))
+
+    def release(self, signature: int) -> None:
+        """Free the scratch memory that a function has kept."""
+        self._free(signature)
+
+
+def _address(function: Any) -> int:
+    value = ctypes.cast(function, ctypes.c_void_p).value
+    assert value is not None
+    return value
+
+
+def _numpy_function(index: int) -> int:
+    """The address of a function in NumPy's C API table."""
+    from numpy._core import _multiarray_umath
+
+    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    base = get(_multiarray_umath._ARRAY_API, None)
+    value = ctypes.c_void_p.from_address(base + index * table.POINTER).value
+    assert value is not None
+    return value
+
+
+def _check_layouts() -> None:
+    """Compare the layouts that the entry reads with real objects; RuntimeError where they differ
+    (a build of Python or NumPy with another C ABI)."""
+    probe = np.zeros((2, 3), np.float32)
+    at = id(probe)
+    scalar = np.float32(1.5)
+
+    def word(address: int) -> int | None:
+        return ctypes.c_void_p.from_address(address).value
+
+    sizes = word(at + table.ARRAY_SIZES) or 0
+    known = (
+        word(at + table.TYPE_OFFSET) == id(np.ndarray)
+        and word(at + table.ARRAY_DATA) == probe.ctypes.data
+        and ctypes.c_int.from_address(at + table.ARRAY_RANK).value == 2
+        and word(at + table.ARRAY_DTYPE) == id(probe.dtype)
+        and ctypes.c_int.from_address(at + table.ARRAY_FLAGS).value & table.ARRAY_READY
+        == table.ARRAY_READY
+        and (ctypes.c_ssize_t * 2).from_address(sizes)[:] == [2, 3]
+        and ctypes.c_float.from_address(id(scalar) + table.SCALAR_VALUE).value == 1.5
+        and ctypes.sizeof(ctypes.c_void_p) == table.POINTER
+    )
+    if not known:
+        raise RuntimeError(
+            f"tdsl does not know the memory layout of NumPy {np.__version__}'s arrays on Python "
+            f"{sys.version.split()[0]}"
+        )

@@ -84,7 +84,9 @@ def _scaled_body(start: Scalar | None, factors: list[tuple[Scalar, bool]]) -> Sc
     return sc.op("neg", out) if negative else out
 
 
-def _scaled(start: Scalar | None, factors: list[tuple[Scalar, bool]], count: Dim, node: Comp) -> Comp:
+def _scaled(
+    start: Scalar | None, factors: list[tuple[Scalar, bool]], count: Dim, node: Comp
+) -> Comp:
     """A pointwise node: `start` times what left the sum, under the sum's name."""
     body = _scaled_body(start, factors)
     if count.const != 1:

@@ -108,9 +108,7 @@ def _flatten(root: Comp, single: set[Node]) -> _Chain:
         for r in _product(node) or []:
             indices = [sc.substitute_indices(i, at) for i in r.indices]
             source = r.tensor
-            nested = (
-                isinstance(source, Comp) and source in single and _product(source) is not None
-            )
+            nested = isinstance(source, Comp) and source in single and _product(source) is not None
             if nested and isinstance(source, Comp) and len(set(indices)) == len(indices):
                 more, cost = expand(source, dict(enumerate(indices)))
                 out += more

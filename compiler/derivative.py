@@ -23,7 +23,6 @@ from .ops import scalar_function
 from .primitives import PRIMITIVES
 from .scalar import Scalar, ScalarFunction, is_literal
 
-
 _INLINE = 4  # a derivative of at most so many operations is written in place, not called
 _SYMPY_LIMIT = 60  # operations, counted as a tree: beyond it SymPy's expressions swell
 
@@ -70,7 +69,9 @@ def is_singular(x: sc.Op | sc.Call) -> bool:
         return PRIMITIVES[x.name].singular
     if x.function.partials:
         return False  # a stated derivative is written to be finite
-    return any(isinstance(n, sc.Op | sc.Call) and is_singular(n) for n in sc.postorder([x.function.body]))
+    return any(
+        isinstance(n, sc.Op | sc.Call) and is_singular(n) for n in sc.postorder([x.function.body])
+    )
 
 
 def tree_size(root: Scalar, limit: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DType:
-    """`kind` is `f`loat, `i`nteger (signed), `u`nsigned or `b`ool; `bits` below 2 marks a weak type.
+    """`kind`: `f`loat, `i`nteger (signed), `u`nsigned, `b`ool; `bits` below 2 marks a weak type.
 
     A *weak* type belongs to an expression made of literals, sizes and index values only: it takes
     the dtype of what it meets. `REAL` is the type of a scalar function's parameters, settled when

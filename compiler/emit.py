@@ -18,12 +18,13 @@ from .dims import dim
 from .dims import product as dims_product
 from .dtypes import I64 as INDEX
 from .dtypes import DType
-from .frame import Copies, Frame, Target
+from .frame import Copies, Frame, Target, formatted, lanes_from
 from .instructions import I32, I64, memory_type, register_type
 from .llvm_vector import constant, intrinsic, vector
 from .loops import (
     Accumulator,
     Apply,
+    Buffer,
     Fill,
     IndexValue,
     Kind,
@@ -44,9 +45,12 @@ from .loops import (
 )
 
 
-def emit(target: Target, module: ir.Module, nest: Nest) -> ir.Function:
-    """The function of `nest`, added to `module`."""
-    return _Emitter(target, module, nest).run()
+def emit(
+    target: Target, module: ir.Module, nest: Nest, dims: Sequence[str], param_count: int
+) -> ir.Function:
+    """The function of `nest`, added to `module`. `dims` are the names of the sizes in the order in
+    which they are passed."""
+    return _Emitter(target, module, nest, dims, param_count).run()
 
 
 class _Emitter(Frame):
@@ -56,6 +60,7 @@ class _Emitter(Frame):
         self.deps = indices_of((v for s in nest.body for v in values_of(s)), outer)
         self.order = {s: list(postorder(values_of(s))) for s in nest.body}
         self.roots: dict[Value, list[Value]] = {}
+        self.start_values()
         for fill in nest.fills:
             self.fill(fill)
         self.hoist()
@@ -73,15 +78,30 @@ class _Emitter(Frame):
                 case Reduce():
                     self.reduce(s)
 
+    def start_values(self) -> None:
+        """Pointers and sizes stand at the start of the function."""
+        places: list[tuple[Buffer, Linear]] = []
+        for s in self.nest.body:
+            places += [(x.buffer, x.offset) for x in self.order[s] if isinstance(x, Load)]
+            if isinstance(s, Store | Update):
+                places.append((s.buffer, s.offset))
+        for buffer, offset in places:
+            key = ("pointer", buffer.name)
+            self.once(key, lambda buffer=buffer: self.target.pointer(self, buffer))
+            for _, c in offset.terms:
+                self.size(c)
+        for s in self.nest.body:
+            for loop in (*self.nest.loops, *(s.loops if isinstance(s, Reduce) else ())):
+                self.size(loop.extent)
+
     # ----------------------------------------------------------------- hoisting
 
     def hoist(self) -> None:
         """Make all that depends on the open loops only, and the known part of addresses."""
+        if all(k.index in self.loops for k in self.nest.loops) and self.loops:
+            return  # each statement makes what it needs
         ready: dict[Value, bool] = {}
         for s in self.nest.body:
-            inner = s.loops if isinstance(s, Reduce) else ()
-            if all(k.index in self.loops for k in (*self.nest.loops, *inner)):
-                continue  # made when the statement needs it
             self.hoist_values(self.order[s], ready)
 
     def hoist_values(self, order: Iterable[Value], ready: dict[Value, bool]) -> None:
@@ -424,6 +444,9 @@ class _Emitter(Frame):
             ]
             copies = pairs + ([copies[-1]] if len(copies) % 2 else [])
         state = copies[0]
+        whole = None if width == 1 else ins.reduce_lanes(self.b, a.reducer, state[0], a.value.dtype)
+        if whole is not None:
+            return ins.rounded(self.b, whole, a.result.dtype)
         while width > 1:
             width //= 2
             state = self.merge(
@@ -441,9 +464,8 @@ class _Emitter(Frame):
     def half(self, x: ir.Value, first: int, width: int) -> ir.Value:
         if width == 1:
             return self.b.extract_element(x, constant(I32, first))
-        text = ", ".join(f"i32 {first + k}" for k in range(width))
-        mask = ir.FormattedConstant(ir.VectorType(I32, width), f"<{text}>")
-        return self.b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), mask)
+        lanes = lanes_from(tuple(range(first, first + width)))
+        return self.b.shuffle_vector(x, formatted(x.type, "poison"), lanes)
 
 
 def _parts(a: Accumulator) -> int:
@@ -451,7 +473,7 @@ def _parts(a: Accumulator) -> int:
 
 
 def constant_zero(t: ir.Type) -> ir.Value:
-    return ir.Constant(t, None)
+    return formatted(t, "zeroinitializer")
 
 
 def _zeros(module: ir.Module, pointer: ir.Type) -> ir.Value:

@@ -88,13 +88,13 @@ def nonnegative(x: Scalar) -> bool:
         case sc.Op("where", (_, a, b)):
             return nonnegative(a) and nonnegative(b)
         case sc.Call(function, args):
-            return is_square(x) or (
-                all(map(nonnegative, args)) and nonnegative(function.body)
-            )
+            return is_square(x) or (all(map(nonnegative, args)) and nonnegative(function.body))
         case sc.Param():
             return False
         case sc.Read(tensor=Comp() as source):
-            return source.reducer in (None, "sum", "prod", "max", "min") and nonnegative(source.body)
+            return source.reducer in (None, "sum", "prod", "max", "min") and nonnegative(
+                source.body
+            )
         case _:
             return False
 
@@ -122,10 +122,14 @@ def is_square(x: Scalar) -> bool:
 
 def is_shifted_sum(node: Comp) -> bool:
     """`sum(exp(u - m))`, m the (gradient-free) maximum of u: at least 1."""
-    match node:
-        case Comp("sum", body=sc.Op("exp", (sc.Op("sub", (_, sc.Read(tensor=Comp() as m))),))):
-            return isinstance(m.body, sc.Op) and m.body.name == "stop_gradient"
-        case Comp("sum", body=sc.Read(tensor=Comp(None, body=sc.Op("exp", (sc.Op("sub", (_, sc.Read(tensor=Comp() as m))),))))):
+    if node.reducer != "sum" or node.target is not None:
+        return False
+    body = node.body
+    match body:
+        case sc.Read(tensor=Comp(None, target=None) as inner):
+            body = inner.body
+    match body:
+        case sc.Op("exp", (sc.Op("sub", (_, sc.Read(tensor=Comp() as m))),)):
             return isinstance(m.body, sc.Op) and m.body.name == "stop_gradient"
         case _:
             return False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Protocol
 
 import llvmlite.ir as ir
@@ -21,6 +22,19 @@ from .instructions import I1, I32, I64, memory_type
 from .llvm_vector import constant, intrinsic, vector, width_of
 from .loops import Buffer, Linear, Loop, Nest
 from .tile import Registers
+
+def formatted(t: ir.Type, text: str) -> ir.Value:
+    """A constant of any type by its text."""
+    out = ir.FormattedConstant(I1, text)
+    out.type = t
+    return out
+
+
+@cache
+def lanes_from(lanes: tuple[int, ...]) -> ir.Constant:
+    """The mask of a shuffle."""
+    return ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+
 
 Copies = Mapping[int, int]
 """Which unrolled copy is meant, by index."""
@@ -55,9 +69,18 @@ class Target(Protocol):
 class Frame:
     """What stands open while one nest is emitted. `loops` are the open loops by index."""
 
-    def __init__(self, target: Target, module: ir.Module, nest: Nest) -> None:
+    def __init__(
+        self,
+        target: Target,
+        module: ir.Module,
+        nest: Nest,
+        dims: Sequence[str],
+        param_count: int,
+    ) -> None:
         self.target = target
         self.nest = nest
+        self.dims = list(dims)
+        self.param_count = param_count
         self.function = target.kernel(module, nest)
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.scopes: list[dict[Any, Any]] = [{}]
@@ -65,7 +88,10 @@ class Frame:
         self.base: dict[int, ir.Value] = {}
         self.lane_index: int | None = None
         self.lanes = 1
-        self.enter_hooks: list[Callable[[], None]] = []
+
+    def hoist(self) -> None:
+        """Make all that the open loops allow (called by targets after opening one)."""
+        raise NotImplementedError
 
     # ----------------------------------------------------------------- scopes
 
@@ -229,19 +255,21 @@ class Frame:
 
     def numbers(self, element: ir.Type, step: int) -> ir.Value:
         text = ", ".join(f"{element} {step * k}" for k in range(self.lanes))
-        return ir.FormattedConstant(ir.VectorType(element, self.lanes), f"<{text}>")
+        return formatted(ir.VectorType(element, self.lanes), f"<{text}>")
 
     def splat(self, x: ir.Value) -> ir.Value:
         """`x` in every lane."""
         if isinstance(x.type, ir.VectorType):
             return x
-        wide = vector(x.type, self.lanes)
         if isinstance(x, ir.FormattedConstant):
-            return ir.FormattedConstant(wide, f"splat ({x.type} {x.constant})")
-        b = self.b
-        none = ir.Constant(wide, ir.Undefined)
+            return formatted(vector(x.type, self.lanes), f"splat ({x.type} {x.constant})")
+        return self.once(("splat", id(x)), lambda: self._splat(x))  # the function keeps x alive
+
+    def _splat(self, x: ir.Value) -> ir.Value:
+        b, wide = self.b, vector(x.type, self.lanes)
+        none = formatted(wide, "poison")
         first = b.insert_element(none, x, constant(I32, 0))
-        return b.shuffle_vector(first, none, ir.Constant(ir.VectorType(I32, self.lanes), None))
+        return b.shuffle_vector(first, none, lanes_from((0,) * self.lanes))
 
     def lane_mask(self, at: Copies) -> ir.Value | None:
         """Which lanes are within the extent; None if all are."""
@@ -267,7 +295,7 @@ class Frame:
 
     def numbers_from(self, first: int) -> ir.Value:
         text = ", ".join(f"i32 {first + k}" for k in range(self.lanes))
-        return ir.FormattedConstant(ir.VectorType(I32, self.lanes), f"<{text}>")
+        return formatted(ir.VectorType(I32, self.lanes), f"<{text}>")
 
     # ----------------------------------------------------------------- addresses
 

@@ -23,7 +23,6 @@ from .graph import (
     Comp,
     Function,
     Gradient,
-    Input,
     Node,
     comp,
     operands,
@@ -274,7 +273,11 @@ def _merge(parts: Sequence[Guarded]) -> Guarded:
         guard = fold.either(guard, other)
     total: Scalar | None = None
     for test, value in parts:
-        term = value if test is None or test is guard else fold.choose(test, value, fold.zero_like(value))
+        term = (
+            value
+            if test is None or test is guard
+            else fold.choose(test, value, fold.zero_like(value))
+        )
         total = term if total is None else fold.plus(total, term)
     assert total is not None
     return guard, total

@@ -25,10 +25,8 @@ from .dtypes import I64, DType
 from .scalar import Scalar
 from .span import BUILTIN, Span
 
-_node = dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 
-
-@_node
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Input:
     """A parameter of the function, by position."""
 
@@ -39,7 +37,7 @@ class Input:
     span: Span
 
 
-@_node
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Comp:
     """A comprehension. `extents[:rank]` are the output's unless there is a `target`; `reducer` is
     None (no reduction), or a row of REDUCERS. `name` and `index_names` are what the user (or a
@@ -62,7 +60,7 @@ class Comp:
         return range(self.rank, len(self.extents))
 
 
-@_node
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Gradient:
     """The derivative of the scalar `of` with respect to `wrt`: a request that the gradient stage
     replaces."""

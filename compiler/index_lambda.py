@@ -66,7 +66,10 @@ def as_node(x: IndexLambda) -> Node | None:
     if isinstance(body, sc.Read) and x.shape == body.tensor.shape:
         if body is identity_read(body.tensor):
             return body.tensor
-        if all(is_one(d) or i is sc.index(k) for k, (d, i) in enumerate(zip(x.shape, body.indices, strict=True))):
+        if all(
+            is_one(d) or i is sc.index(k)
+            for k, (d, i) in enumerate(zip(x.shape, body.indices, strict=True))
+        ):
             return body.tensor
     return None
 

@@ -14,7 +14,7 @@ import llvmlite.ir as ir
 
 from . import mathlib
 from .dtypes import BF16, F16, F32, F64, DType
-from .llvm_vector import constant, intrinsic, vector, width_of
+from .llvm_vector import constant, intrinsic, suffix, vector, width_of
 from .primitives import PRIMITIVES
 
 I1, I8, I16, I32, I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
@@ -395,6 +395,22 @@ def combine(b: ir.IRBuilder, reducer: str, acc: ir.Value, x: ir.Value, d: DType)
             return b.and_(acc, x)
         case _:
             return apply(b, reducer, [acc, x], wide, wide)
+
+
+def reduce_lanes(b: ir.IRBuilder, reducer: str, x: ir.Value, d: DType) -> ir.Value | None:
+    """All lanes combined by halves, where LLVM has that as one instruction."""
+    element = x.type.element
+    name = {"sum": "add", "prod": "mul", "any": "or", "all": "and"}.get(reducer)
+    if name is None:
+        return None
+    if not d.is_float:
+        return intrinsic(b, f"llvm.vector.reduce.{name}", [x], result=element)
+    full = f"llvm.vector.reduce.f{name}.{suffix(x.type)}"
+    declared: Any = b.module.globals.get(full)
+    if declared is None:
+        declared = ir.Function(b.module, ir.FunctionType(element, [element, x.type]), full)
+    start = constant(element, identity(reducer, d))
+    return b.call(declared, [start, x], fastmath=("reassoc",))  # a tree; without it, one by one
 
 
 def choose_position(

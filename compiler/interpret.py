@@ -144,7 +144,7 @@ class _Evaluation:
             _check_range(index, n, f"result, dim {axis}")
         reducer = REDUCERS[node.reducer or "sum"]
         out = np.full(shape, reducer.identity, dtype=node.dtype.numpy)
-        combine = PRIMITIVES[reducer.combine or "add"].numpy
+        combine: Any = PRIMITIVES[reducer.combine or "add"].numpy
         combine.at(out, tuple(at), body.astype(node.dtype.numpy))
         return out
 

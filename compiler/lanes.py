@@ -203,10 +203,6 @@ class Real:
     def is_nan(self) -> Mask:
         return Mask(self.builder, self.builder.fcmp_unordered("uno", self.value, self.value))
 
-    def is_below(self, limit: float) -> Mask:
-        """self < limit, and false where it is NaN; its inverse is true there."""
-        return self < limit
-
     def times_plus(self, factor: Real | float, term: Real | float) -> Real:
         """self·factor + term, rounded once."""
         args = [self.value, self._lift(factor), self._lift(term)]

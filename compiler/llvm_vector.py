@@ -53,9 +53,9 @@ def constant(type_: ir.Type, value: float) -> ir.Value:
     text = literal(element, value)
     if isinstance(type_, ir.VectorType):
         text = f"splat ({element} {text})"
-    value = ir.FormattedConstant(element, text)
-    value.type = type_
-    return value
+    splat = ir.FormattedConstant(element, text)
+    splat.type = type_
+    return splat
 
 
 def suffix(type_: ir.Type) -> str:

@@ -10,7 +10,7 @@ indices that every access walks as one are merged, so that lanes cross rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import ranges
@@ -18,7 +18,7 @@ from . import scalar as sc
 from .artifact import IndexCheck
 from .dims import Dim, dim, product
 from .dtypes import BOOL, F64, I64, DType
-from .graph import REDUCERS, Comp, Node
+from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
 from .kernels import Kernel
 from .loops import (
@@ -44,6 +44,7 @@ from .loops import (
 from .plan import Program
 from .scalar import Scalar
 from .show import index_name, node_name
+from .tile import Preference, Registers, preference
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,19 @@ class LoopProgram:
 def lower(program: Program) -> LoopProgram:
     checks: list[IndexCheck] = []
     nests = [
-        _Lowering(program, kernel, checks).nest(f"kernel{k}")
+        _Lowering(program.stored, kernel, checks).nest(f"kernel{k}")
         for k, kernel in enumerate(program.kernels.kernels)
     ]
     return LoopProgram(program, tuple(nests), tuple(checks))
+
+
+def preferred_tile(c: Comp, registers: Registers) -> Preference:
+    """The tile that `c` wants when it stands alone, wherever its operands live."""
+    stored = {
+        n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in (c, *operands(c))
+    }
+    nest = _Lowering(stored, Kernel((c,)), []).nest("alone")
+    return preference(nest, registers)
 
 
 def strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -80,7 +90,7 @@ class _Lowering:
     numbers of their own. An index of extent 1 is the number 0; a merged index is dropped, and its
     neighbour to the right runs over the product of both extents."""
 
-    program: Program
+    stored: Mapping[Node, tuple[Buffer, ...]]
     kernel: Kernel
     checks: list[IndexCheck]
     known: dict[Node, Value] = field(default_factory=dict)
@@ -128,7 +138,7 @@ class _Lowering:
         self.comp, self.numbers = c, numbers
         self.guards = ranges.path_guards((c.body, *(c.target or ())))
         self.made: dict[Scalar, Value] = {}
-        buffers = self.program.stored.get(c, ())
+        buffers = self.stored.get(c, ())
         if c.target is not None:
             assert c.reducer is not None
             start = Number(identity(c.reducer, c.dtype), c.dtype)
@@ -209,7 +219,7 @@ class _Lowering:
                 raise TypeError(f"not a primitive expression: {x}")
 
     def load(self, x: sc.Read) -> Load:
-        buffer = self.program.stored[x.tensor][0]
+        buffer = self.stored[x.tensor][0]
         guard = self.guards.get(x, ranges.ALWAYS)
         offset, gathered, checks, proved, safe = self.place(
             x, buffer.shape, x.indices, guard, node_name(x.tensor)

@@ -7,7 +7,7 @@ x = n·log(2) + r, |r| ≤ ½·log(2) (Cody and Waite, 1980), and polynomials in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .lanes import Integer, Real, choose
 from .mathlib_coefficients import COSH, EXP, EXPM1, LN2, LOG2_E, SINH
@@ -59,10 +59,13 @@ def scaled(x: Real, n: Integer) -> Real:
     return x * power_of_two(half, x) * power_of_two(n - half, x)
 
 
-def exp(x: Real) -> Real:
-    """2^n·(1 + r + r²·q(r))."""
+def exp(x: Real, x_low: Real | None = None) -> Real:
+    """2^n·(1 + r + r²·q(r)), of x + x_low if a low word is given."""
     x = x.clamped(x.either(-104.5, -746.0), x.either(89.5, 710.5))
     reduced = reduce_by_log2(x)
+    if x_low is not None:
+        low = reduced.low + x_low
+        reduced = replace(reduced, r=reduced.head + low, low=low)
     return scaled(reduced.expm1(EXP) + 1.0, reduced.n)
 
 
@@ -126,14 +129,18 @@ def cosh(x: Real) -> Real:
 
 
 def tanh(x: Real) -> Real:
-    """-e/(e + 2), e = exp(-2|x|) - 1; from 0.55 on 1 - 2(e + 1)/(e + 2); with the sign of x."""
-    a = x.absolute()
-    doubled = a * -2.0
+    """q = -e/d, e = exp(-2|x|) - 1, d = e + 2, plus what rounding took from e and d; x's sign."""
     low = x.either(-20.0, -40.0)
+    doubled = x.absolute() * -2.0
     reduced = reduce_by_log2(choose(doubled < low, x.of(low), doubled))
     scale = power_of_two(reduced.n, x)
+    base = scale - 1.0
     p = reduced.expm1(EXPM1)
-    e = p.times_plus(scale, scale - 1.0)
-    large = a > 0.55
-    quotient = choose(large, p.times_plus(scale, scale) * -2.0, -e) / (e + 2.0)
-    return (choose(large, x.of(1.0), x.of(0.0)) + quotient).with_sign_of(x)
+    e = p.times_plus(scale, base)
+    e_low = p.times_plus(scale, base - e)
+    d = e + 2.0
+    d_low = (e - (d - 2.0)) + e_low
+    quotient = -e / d
+    # 1/d = (1 + q)/2.
+    rest = quotient.times_plus(-d_low, -e_low) * quotient.times_plus(0.5, 0.5)
+    return (quotient + rest).with_sign_of(x)

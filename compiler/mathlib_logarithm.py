@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from .lanes import Integer, Real, choose
 from .mathlib_coefficients import (
     LN2_SHORT,
+    LOG,
     LOG2_E,
     LOG10_2_SHORT,
     LOG10_E,
-    LOG,
     LOG_ATANH,
 )
 

@@ -51,18 +51,23 @@ def pow(x: Real, y: Real) -> Real:
     a = x.absolute()
     inf = float("inf")
     high, low = log2_in_words(a)
-    # At 0 and infinity log2 is infinite, whatever its parts say; at 1 it is 0, also times infinity.
+    # At 0 and infinity log2 is infinite, whatever its parts say.
     high = choose(a.equals(0.0), x.of(-inf), choose(a.equals(inf), x.of(inf), high))
-    product = choose(a.equals(1.0), x.of(0.0), high * y)
+    # At 1 it is 0, also times infinity.
+    power = choose(a.equals(1.0), x.of(0.0), y)
+    product = high * power
     bound = x.either(160.0, 1100.0)
     inside = product.absolute() < bound
-    product_low = choose(inside, y.times_plus(low, high.times_plus(y, -product)), x.of(0.0))
+    product_low = power.times_plus(low, high.times_plus(power, -product))
+    product_low = choose(inside, product_low, x.of(0.0))
     product = product.clamped(-bound, bound)
     n, integer = round_by_adding(product, 1.0)
     fraction, fraction_low = fast_two_sum(product - n, product_low)
     r, r_low = times_words(fraction, fraction_low, LN2)
     total, total_low = fast_two_sum(x.of(1.0), r)
-    result = total + (total_low + (r * r).times_plus(r.polynomial(EXPM1), r_low.times_plus(r, r_low)))
+    result = total + (
+        total_low + (r * r).times_plus(r.polynomial(EXPM1), r_low.times_plus(r, r_low))
+    )
     result = scaled(result, integer)
 
     half = y * 0.5
@@ -88,10 +93,10 @@ def cbrt(x: Real) -> Real:
     shift = {32: 24, 64: 54}[x.bits]  # a multiple of 3
     bits = choose(tiny, a * 2.0**shift, a).as_bits()
     exponent = (bits >> x.mantissa) - x.bias
-    exponent = choose(tiny, exponent - shift, exponent).to_real()
+    e = choose(tiny, exponent - shift, exponent).to_real()
     m = ((bits & ((1 << x.mantissa) - 1)) | x.of(1.0).as_bits()).bits_as_real()
-    k = exponent.times_plus(1 / 3, 1 / 6).floor()
-    j = k.times_plus(-3.0, exponent)
+    k = e.times_plus(1 / 3, 1 / 6).floor()
+    j = k.times_plus(-3.0, e)
     one, two = j.equals(1.0), j.equals(2.0)
     scale = choose(two, x.of(4 ** (1 / 3)), choose(one, x.of(2 ** (1 / 3)), x.of(1.0)))
     target = m * choose(two, x.of(4.0), choose(one, x.of(2.0), x.of(1.0)))

@@ -39,8 +39,8 @@ def erfc_of_positive(a: Real) -> Real:
     centre, table = (2.0, ERFCX_32) if a.bits == 32 else (4.0, ERFCX_64)
     square = a * a
     square_low = a.times_plus(a, -square)
-    p = ((a - centre) / (a + centre)).polynomial(table) / (a + a + 1.0)
-    return exp(-square) * p.times_plus(-square_low, p)
+    power = exp(-square, -square_low)
+    return power * (((a - centre) / (a + centre)).polynomial(table) / (a + a + 1.0))
 
 
 def erf(x: Real) -> Real:
@@ -61,7 +61,7 @@ def erfc(x: Real) -> Real:
     """1 - erf near 0; else exp(-x²) times a polynomial, and 2 minus that below 0."""
     a = x.absolute()
     tail = erfc_of_positive(a)
-    return choose(a < 0.375, 1.0 - erf_of_small(x), choose(x < 0.0, 2.0 - tail, tail))
+    return choose(a < 0.6, 1.0 - erf_of_small(x), choose(x < 0.0, 2.0 - tail, tail))
 
 
 def sin_of_pi_times(r: Real) -> Real:

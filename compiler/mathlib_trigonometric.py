@@ -8,6 +8,7 @@ in a branch taken only if a lane needs it, with the bits of 2/π (Payne and Hane
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import llvmlite.ir as ir
 
@@ -72,7 +73,7 @@ def reduce_large(x: Real) -> tuple[Real, Real, Integer]:
     limbs = [(start + i).lookup(table).widened(64) for i in range(count + 1)]
     window = [
         ((high << 32) | low).logical_shift_right(32 - offset) & low32
-        for high, low in zip(limbs, limbs[1:], strict=False)
+        for high, low in pairwise(limbs)
     ]
     # product = mantissa·window modulo 2^(32·count), most significant limb first.
     factors = [mantissa & low32] + ([mantissa.logical_shift_right(32)] if count == 6 else [])

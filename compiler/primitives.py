@@ -91,23 +91,6 @@ def _digamma(x: float) -> float:
     return shift + math.log(x) - 0.5 / x - series
 
 
-def _trigamma(x: float) -> float:
-    """Reflection below 0, recurrence up to 12, then the asymptotic series (DLMF 5.15.8)."""
-    if math.isnan(x) or x == -math.inf:
-        return math.nan
-    if x <= 0:
-        if x == math.floor(x):
-            return math.inf
-        return (math.pi / math.sin(math.pi * x)) ** 2 - _trigamma(1 - x)
-    shift = 0.0
-    while x < 12:
-        shift += 1 / (x * x)
-        x += 1
-    r = 1 / (x * x)
-    series = r * (1 / 6 - r * (1 / 30 - r * (1 / 42 - r * (1 / 30 - r * (5 / 66)))))
-    return shift + 1 / x + r / 2 + series / x
-
-
 def _lgamma(x: float) -> float:
     if math.isinf(x):
         return math.inf

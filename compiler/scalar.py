@@ -35,16 +35,14 @@ from .primitives import PRIMITIVES, Typing
 if TYPE_CHECKING:
     from .graph import Node
 
-_frozen = dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 
-
-@_frozen
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Const:
     value: int | float | bool
     dtype: DType
 
 
-@_frozen
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Affine:
     """`const + Σ coefficient·index`; an integer. Indices are numbers of the enclosing
     comprehension's extents. Without terms it is a size."""
@@ -54,13 +52,13 @@ class Affine:
     dtype: DType = WEAK_INT
 
 
-@_frozen
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Param:
     position: int
     dtype: DType = REAL
 
 
-@_frozen
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Read:
     """`tensor[indices]`, one index per dim; an index that reads a tensor is a gather."""
 
@@ -69,14 +67,14 @@ class Read:
     dtype: DType
 
 
-@_frozen
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Op:
     name: str
     args: tuple[Scalar, ...]
     dtype: DType
 
 
-@_frozen
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Call:
     function: ScalarFunction
     args: tuple[Scalar, ...]
@@ -114,7 +112,9 @@ def _interned(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
 def const(value: int | float | bool, dtype: DType | None = None) -> Const:
     """A literal: weak unless `dtype` says otherwise. Bits decide identity (−0 and NaN too)."""
     if dtype is None:
-        dtype = BOOL if isinstance(value, bool) else WEAK_INT if isinstance(value, int) else WEAK_FLOAT
+        dtype = (
+            BOOL if isinstance(value, bool) else WEAK_INT if isinstance(value, int) else WEAK_FLOAT
+        )
     if dtype.is_float:
         value = float(value)
         bits: Any = struct.pack("d", value)
@@ -225,7 +225,9 @@ def convert(x: Scalar, dtype: DType) -> Scalar:
         return x
     match x:
         case Const() if x.dtype.is_weak:
-            return const(x.value, dtype) if dtype.is_float or not x.dtype.is_float else _cast(x, dtype)
+            return (
+                const(x.value, dtype) if dtype.is_float or not x.dtype.is_float else _cast(x, dtype)
+            )
         case Op() if x.dtype is WEAK_FLOAT and dtype.is_float:
             if x.name == "cast":
                 return convert(x.args[0], dtype)

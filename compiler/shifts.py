@@ -30,7 +30,9 @@ def log_of_sum(x: Scalar) -> Scalar | None:
             exponent = _exponent(total)
             if exponent is not None and not is_shifted_sum(total):
                 m, shifted = _shifted(total, exponent)
-                return sc.op("add", sc.read(m, r.indices), sc.op("log", sc.read(shifted, r.indices)))
+                return sc.op(
+                    "add", sc.read(m, r.indices), sc.op("log", sc.read(shifted, r.indices))
+                )
     return None
 
 
@@ -113,7 +115,9 @@ def _exponent(node: Comp) -> Scalar | None:
 
 def _shifted(node: Comp, exponent: Scalar) -> tuple[Comp, Comp]:
     """The shift m and Σ exp(u − m)."""
-    highest = comp(exponent, node.extents, node.rank, "max", index_names=node.index_names, span=node.span)
+    highest = comp(
+        exponent, node.extents, node.rank, "max", index_names=node.index_names, span=node.span
+    )
     m = il.of_node(highest).body
     bounded = sc.op("where", sc.op("isfinite", m), m, sc.const(0))
     shift = comp(

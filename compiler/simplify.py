@@ -165,7 +165,11 @@ class _Rewriter:
             x = y
             if isinstance(x, sc.Op | sc.Call):
                 kids = [self.one(c) for c in x.args]
-                x = sc.with_children(x, kids) if any(a is not b for a, b in zip(kids, x.args, strict=True)) else x
+                x = (
+                    sc.with_children(x, kids)
+                    if any(a is not b for a, b in zip(kids, x.args, strict=True))
+                    else x
+                )
         return x
 
     def step(self, x: Scalar) -> Scalar:
@@ -251,7 +255,7 @@ def _assume(root: Scalar, facts: Mapping[Scalar, bool]) -> Scalar:
             if isinstance(test, sc.Const):
                 out = visit(x.args[1] if test.value else x.args[2], known)
             else:
-                then = visit(x.args[1], {**known, **{c: True for c in _conjuncts(test)}})
+                then = visit(x.args[1], {**known, **dict.fromkeys(_conjuncts(test), True)})
                 other = visit(x.args[2], {**known, test: False})
                 out = then if then is other else sc.op("where", test, then, other)
         elif isinstance(x, sc.Op) and x.name in ("and", "or"):
@@ -294,5 +298,3 @@ def _folded(x: sc.Op) -> Scalar:
     if isinstance(out, float) and math.isnan(out):
         return x
     return sc.const(out, x.dtype)
-
-

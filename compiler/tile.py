@@ -42,16 +42,27 @@ class Registers:
 
 
 @dataclass(frozen=True)
+class Preference:
+    """The tile that a comprehension wants: its lanes' index, and whether its accumulators fill the
+    registers."""
+
+    along: int | None
+    full: bool
+
+    def agrees(self, other: Preference) -> bool:
+        return self.along == other.along and not (self.full and other.full)
+
+    def joined(self, other: Preference) -> Preference:
+        return Preference(self.along, self.full or other.full)
+
+
+@dataclass(frozen=True)
 class _Body:
     """What the choice looks at: distinct values with their indices, loads among them."""
 
     nest: Nest
     deps: dict[Value, frozenset[int]]
     lanes: int
-
-    @property
-    def outer(self) -> list[int]:
-        return [loop.index for loop in self.nest.loops]
 
     def loads(self, values: Iterable[Value]) -> list[Load]:
         return [x for x in postorder(values) if isinstance(x, Load)]
@@ -69,14 +80,29 @@ class _Body:
         return 1.0 if self.is_contiguous(x, k) else self.lanes / 2
 
 
+def preference(nest: Nest, registers: Registers) -> Preference:
+    """What the nest of one comprehension wants."""
+    if registers.vector_bytes == 0:
+        return Preference(None, False)
+    body = _body(nest, registers)
+    along = _lane_index(body)
+    reduces = [s for s in nest.body if isinstance(s, Reduce)]
+    return Preference(along, any(_reuse(body, s, along)[1] for s in reduces))
+
+
+def _body(nest: Nest, registers: Registers) -> _Body:
+    outer = frozenset(loop.index for loop in nest.loops)
+    values = [v for s in nest.body for v in values_of(s)]
+    lanes = max(1, registers.vector_bytes // _element_bytes(nest, values))
+    return _Body(nest, indices_of(values, outer), lanes)
+
+
 def tile(nest: Nest, registers: Registers) -> Nest:
     """Lanes and copies for every loop."""
     if registers.vector_bytes == 0:
         return nest
-    outer = frozenset(loop.index for loop in nest.loops)
-    values = [v for s in nest.body for v in values_of(s)]
-    lanes = max(1, registers.vector_bytes // _element_bytes(nest, values))
-    body = _Body(nest, indices_of(values, outer), lanes)
+    body = _body(nest, registers)
+    lanes = body.lanes
     along = _lane_index(body)
     copies = _copies(body, along, registers)
     loops = tuple(_tiled(loop, along, lanes, copies) for loop in nest.loops)
@@ -242,7 +268,6 @@ def _reuse(body: _Body, s: Reduce, along: int | None) -> tuple[float, list[int]]
     on which some load of the inner loop does not depend while the reduction does."""
     inner = {loop.index for loop in s.loops}
     loads = [x for x in body.loads(values_of(s)) if body.deps[x] & inner]
-    every = frozenset(body.outer)
     scored: list[tuple[float, int]] = []
     for loop in body.nest.loops:
         k = loop.index
@@ -254,7 +279,6 @@ def _reuse(body: _Body, s: Reduce, along: int | None) -> tuple[float, list[int]]
             continue
         weight = sum(1.0 if along in body.deps[x] else 0.5 for x in free)
         scored.append((weight, k))
-    del every
     scored.sort(key=lambda t: (-t[0], -t[1]))
     return (scored[0][0] if scored else 0.0), [k for _, k in scored]
 

@@ -58,7 +58,9 @@ def transpose_read(
     place = {_POSITION + d: sc.index(d) for d in range(len(shape))}
 
     def moved(x: Scalar) -> Scalar:
-        return sc.substitute_indices(sc.substitute_indices(x, solution.values), {**shifted, **place})
+        return sc.substitute_indices(
+            sc.substitute_indices(x, solution.values), {**shifted, **place}
+        )
 
     body = moved(value)
     zero = fold.zero_like(body)

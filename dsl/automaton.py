@@ -79,11 +79,11 @@ class Automaton:
         if rule.inlined:
             parts = _spliced(parts, rule.inlined)
         action = self.bound[number]
-        value: Any
+        value: Any = parts
         if action is not None:
             value = action(parts)
-        else:
-            value = parts[0] if rule.passes_single else parts
+        elif rule.passes_single:
+            value = parts[0]
         if size:
             del self.states[-size:], self.values[-size:]
         self.states.append(self.table.states[self.states[-1]][rule.origin])

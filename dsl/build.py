@@ -1,8 +1,8 @@
 """What each rule of grammar.lark builds: one function per rule or alias, of the same name.
 
 In: the parts of a rule, in the order in which they are written (tokens, and nodes built before).
-Out: a node of syntax.py, or `Refusal` where the grammar is wider than the language. Nothing here
-keeps state, so one parser serves every file and thread.
+Out: a node of syntax.py, or `RefusalError` where the grammar is wider than the language. Nothing
+here keeps state, so one parser serves every file and thread.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from .syntax import (
 Parts = list[Any]  # tokens and nodes, as the rule says
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A sentence that the grammar lets through and the language does not have."""
 
     def __init__(
@@ -163,7 +163,7 @@ def fn(parts: Parts) -> FnDecl:
     _, name_, params, _, body = parts
     for p in params:
         if p.type is not None:
-            raise Refusal(
+            raise RefusalError(
                 "E0115",
                 f"parameter `{p.name}` of the scalar function `{name_.text}` has a type",
                 p.type.span,
@@ -200,7 +200,7 @@ def header(parts: Parts) -> _Header:
     name_, params = parts[1], parts[2]
     for p in params:
         if p.type is None:
-            raise Refusal(
+            raise RefusalError(
                 "E0115",
                 f"parameter `{p.name}` of `{name_.text}` has no type",
                 p.span,
@@ -227,7 +227,7 @@ def type_(parts: Parts) -> TypeExpr:
     dims = _nodes(parts[1:])
     for d in dims:
         if isinstance(d, Ellipsis_):
-            raise Refusal(
+            raise RefusalError(
                 "E0114",
                 "`...` in a type is not supported yet",
                 d.span,
@@ -237,7 +237,7 @@ def type_(parts: Parts) -> TypeExpr:
         return TypeExpr(_name(parts[0]), None, parts[0].span)
     if not dims:
         dtype = parts[0].text
-        raise Refusal(
+        raise RefusalError(
             "E0110",
             "expected a dim between `[` and `]`",
             join(parts[1].span, parts[-1].span),
@@ -248,7 +248,7 @@ def type_(parts: Parts) -> TypeExpr:
 
 def type_tuple(parts: Parts) -> TupleType:
     if len(parts) == 3:
-        raise Refusal(
+        raise RefusalError(
             "E0110",
             "expected `,` between the parentheses of a tuple type",
             _covering(parts),
@@ -269,7 +269,7 @@ def assign(parts: Parts) -> Assign:
 
 def names(parts: Parts) -> tuple[Name, ...]:
     if len(parts) == 2:
-        raise Refusal(
+        raise RefusalError(
             "E0118",
             "one name with a comma after it is not a target",
             parts[1].span,
@@ -359,9 +359,12 @@ def call(parts: Parts) -> Call:
     args = tuple(a for a in arguments if not isinstance(a, Keyword))
     keywords = tuple(a for a in arguments if isinstance(a, Keyword))
     if arguments[: len(args)] != args:
-        late = next(a for i, a in enumerate(arguments) if i >= 1 and not isinstance(a, Keyword)
-                    and isinstance(arguments[i - 1], Keyword))
-        raise Refusal(
+        late = next(
+            a
+            for i, a in enumerate(arguments)
+            if i >= 1 and not isinstance(a, Keyword) and isinstance(arguments[i - 1], Keyword)
+        )
+        raise RefusalError(
             "E0116",
             "an argument without a name stands after one with a name",
             late.span,
@@ -372,7 +375,7 @@ def call(parts: Parts) -> Call:
         if k.name in seen:
             note = Note("it was given here first", seen[k.name].name_span)
             message = f"the argument `{k.name}` is given twice"
-            raise Refusal("E0116", message, k.name_span, notes=(note,))
+            raise RefusalError("E0116", message, k.name_span, notes=(note,))
         seen[k.name] = k
     return Call(_name(parts[0]), args, keywords, _covering(parts))
 
@@ -384,16 +387,18 @@ def reduce(parts: Parts) -> Reduce:
     reducer = parts[0].text
     for i in indices:
         if not isinstance(i, Name):
-            raise Refusal(
+            raise RefusalError(
                 "E0116",
                 f"expected an index name between the brackets of `{reducer}[…](…)`",
                 i.span,
                 "a reduction looks like `sum[k](a[k])`; to multiply write `*`",
             )
     if len(arguments) != 1 or isinstance(arguments[0], Keyword):
-        span = arguments[1].span if len(arguments) > 1 else join(parts[close + 1].span, parts[-1].span)
+        span = (
+            arguments[1].span if len(arguments) > 1 else join(parts[close + 1].span, parts[-1].span)
+        )
         shown = ", ".join(i.id for i in indices)
-        raise Refusal(
+        raise RefusalError(
             "E0116",
             f"expected one expression in `{reducer}[{shown}](…)`, but found {len(arguments)}"
             if len(arguments) != 1
@@ -449,18 +454,18 @@ def number(parts: Parts) -> Number:
         is_hex = not digits.isdecimal()
         if not is_hex and digits[0] == "0" and digits.strip("0"):
             hint = f"write `{digits.lstrip('0')[:30]}`"
-            raise Refusal("E0106", f"`{shown}` has leading zeros", span, hint)
+            raise RefusalError("E0106", f"`{shown}` has leading zeros", span, hint)
         # 25 digits are beyond 64 bits in any base; int() refuses some thousands.
         significant = digits[2:].lstrip("0") if is_hex else digits
         value = _MAX_INT + 1 if len(significant) > 25 else int(digits, 16 if is_hex else 10)
         if value > _MAX_INT:
             message = f"`{shown}` does not fit into 64 bits: the largest integer is {_MAX_INT}"
-            raise Refusal("E0107", message, span, "write it as a float, for instance 1e20")
+            raise RefusalError("E0107", message, span, "write it as a float, for instance 1e20")
         return Number(value, written, span)
     real = float(digits)
     if math.isinf(real):
         message = f"`{shown}` is larger than any 64-bit float: the limit is about 1.8e308"
-        raise Refusal("E0107", message, span, "infinity is written `inf`")
+        raise RefusalError("E0107", message, span, "infinity is written `inf`")
     return Number(real, written, span)
 
 
@@ -475,6 +480,6 @@ def text(parts: Parts) -> Text:
         at = token.span.column + bad.start()
         span = replace(token.span, column=at, end_column=at + 2)
         hint = "a backslash itself is written `\\\\`; paths may use `/`"
-        raise Refusal("E0104", f"`{bad[0]}` has no meaning in a string", span, hint)
+        raise RefusalError("E0104", f"`{bad[0]}` has no meaning in a string", span, hint)
     value = _ESCAPE.sub(lambda m: _ESCAPES[m[1]], token.text[1:-1])
     return Text(value, token.span)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
@@ -25,6 +25,7 @@ from .syntax import DefDecl, Expr, Module
 if TYPE_CHECKING:
     from .check_indices import Indices
 
+T = TypeVar("T")
 Value = IndexLambda | tuple["Value", ...] | str | None
 
 
@@ -158,16 +159,20 @@ class Frame:
         span: Span,
         hint: str | None = None,
         notes: Sequence[Note] = (),
-    ) -> None:
+    ) -> T | None:
+        """Report an error; the value is None, which marks what has been reported."""
         if self.call is not None:
             notes = (*notes, Note("in this call", self.call.span))
         self.report.add(Diagnostic(code, message, span, hint, tuple(notes)))
+        return None
 
     def warn(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
         if self.call is None:  # a callee's own check has warned already
             self.report.add(Diagnostic(code, message, span, hint))
 
-    def op_error(self, e: OpError, span: Span, operands: Iterable[tuple[str, Value, Span]]) -> None:
+    def op_error(
+        self, e: OpError, span: Span, operands: Iterable[tuple[str, Value, Span]]
+    ) -> T | None:
         """An operator's refusal, with its operands' types and where their dims were bound."""
         shown = list(operands)
         notes = [
@@ -176,7 +181,7 @@ class Frame:
             if isinstance(v, IndexLambda)
         ]
         shapes = [v.shape for _, v, _ in shown if isinstance(v, IndexLambda)]
-        self.error(e.code, e.message, span, e.hint, (*notes, *self.dim_notes(*shapes)))
+        return self.error(e.code, e.message, span, e.hint, (*notes, *self.dim_notes(*shapes)))
 
     def dim_notes(self, *shapes: Sequence[Dim]) -> tuple[Note, ...]:
         """Where the named dims of `shapes` were bound."""
@@ -186,12 +191,16 @@ class Frame:
 
     # ------------------------------------------------------------------------- sizes
 
-    def require(self, d: Dim, what: str, span: Span, *, code: str = "E0509") -> bool:
-        """Make sure that `d >= 0`: proved now, refused now, or checked at every call."""
+    def require(
+        self, d: Dim, what: str, span: Span, *, never: str | None = None, code: str = "E0509"
+    ) -> bool:
+        """Make sure that `d >= 0`: proved now, refused now (`never` says why it cannot hold), or
+        checked at every call."""
         if self.sizes.proven(d):
             return True
-        if d.const is not None:
-            self.error(code, f"{what} is out of range: {-d.const} too far", span)
+        if provably_nonnegative(-d - 1):
+            why = never if never is not None else f"{what} reaches {-d} too far"
+            self.error(code, why, span, None, self.dim_notes((d,)))
             return False
         message = f"{what} needs {relation(d)}"
         self.sizes.requirements.setdefault(d, Requirement(d, message, span))

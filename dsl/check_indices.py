@@ -1,9 +1,10 @@
-"""Index notation: `c[i, j] = sum[k](a[i, k] * b[k, j])`, reducers over named indices, scatters.
+"""Index notation inside expressions: reads at named indices, and reducers over them.
 
-In: index statements and reducers, as syntax. Out: comprehensions. A statement is read twice: the
-first time for its reads, from which `check_ranges` tells how far each index runs, the second time
-to build it. Every index of a statement, reduced ones included, has a number of its own; a
-comprehension renumbers those that it uses from 0, with its first value moved to 0.
+In: `x[i, 2*j + 1]` and `sum[k](…)`, as syntax. Out: scalars whose index numbers are those of the
+statement, and comprehensions. Whole statements are check_index_statements'. A statement is read
+twice: the first time for its reads, from which `check_ranges` tells how far each index runs, the
+second time to build it. Every index of a statement, reduced ones included, has a number of its
+own; a comprehension renumbers those that it uses from 0, with its first value moved to 0.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from dataclasses import dataclass, field
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
 from ..compiler.dims import Dim, dim, product
-from ..compiler.graph import Comp, Node, comp, rename
-from ..compiler.index_lambda import IndexLambda, OpError
+from ..compiler.dtypes import I64
+from ..compiler.graph import Comp, comp
+from ..compiler.index_lambda import IndexLambda
 from ..compiler.ops import INDEX_REDUCERS, ROWS
 from ..compiler.scalar import Scalar
 from ..compiler.span import Span
-from .check_frame import Frame, Value, kind_of, static_int, static_size
-from .check_ranges import Bounds, Guard, Use, guard_of, infer
+from .check_frame import Frame, Value, kind_of, static_size
+from .check_index_uses import Bounds, Guard, Use, guard_of
+from .check_ranges import infer
 from .check_subscripts import from_end, source_text, within
 from .suggest import did_you_mean
 from .syntax import (
     Ellipsis_,
     Expr,
-    IndexAssign,
     Name,
     NewAxis,
     Range,
@@ -36,6 +38,8 @@ from .syntax import (
     Subscript,
 )
 from .syntax_walk import names_read
+
+POSITIONS = ("argmax", "argmin")  # reducers whose value is an index
 
 
 @dataclass
@@ -59,8 +63,8 @@ class Indices:
         return len(self.names) - 1
 
     def mentioned(self, e: Expr) -> bool:
-        """Whether an index in scope occurs in `e`, or `e` reduces over indices of its own."""
-        return any(n in self.visible for n in names_read(e))
+        """Whether an index in scope occurs in `e`."""
+        return any(n.id in self.visible for n in names_read(e))
 
     @contextmanager
     def under(self, condition: Scalar) -> Iterator[None]:
@@ -103,7 +107,9 @@ def read(frame: Frame, e: Subscript, ix: Indices) -> Value:
             "name it in an index statement of its own: `t[i, j] = …`, then read `t[i, j]`",
         )
     base = frame.operand(e.base, None)
-    items = [frame.operand(i, ix) for i in e.items if not isinstance(i, Slice | NewAxis | Ellipsis_)]
+    items = [
+        frame.operand(i, ix) for i in e.items if not isinstance(i, Slice | NewAxis | Ellipsis_)
+    ]
     at = [i for i in items if i is not None]
     if base is None or len(at) < len(items):
         return None
@@ -121,7 +127,7 @@ def read(frame: Frame, e: Subscript, ix: Indices) -> Value:
     positions: list[Scalar] = []
     for axis, (item, value) in enumerate(zip(e.items, at, strict=True)):
         assert not isinstance(item, Slice | NewAxis | Ellipsis_)
-        position = _position(frame, e, item, value, axis, base.shape[axis], ix)
+        position = position_of(frame, e, item, value, axis, base.shape[axis], ix)
         if position is None:
             return None
         positions.append(position)
@@ -129,7 +135,7 @@ def read(frame: Frame, e: Subscript, ix: Indices) -> Value:
     return IndexLambda((), body)
 
 
-def _position(
+def position_of(
     frame: Frame, e: Subscript, item: Expr, value: IndexLambda, axis: int, extent: Dim, ix: Indices
 ) -> Scalar | None:
     if not value.dtype.is_integer:
@@ -139,9 +145,7 @@ def _position(
         position = from_end(frame, stated, extent, item.span)
         shown = f"position {stated} in dim {axis} of {source_text(e.base)} (size {extent})"
         # under a condition it is the condition that keeps the read in bounds
-        if position is None or not (
-            ix.guards or within(frame, position, extent, shown, item.span)
-        ):
+        if position is None or not (ix.guards or within(frame, position, extent, shown, item.span)):
             return None
         return sc.size(position)
     form = value.body
@@ -178,15 +182,15 @@ def _reduce(frame: Frame, e: Reduce, ix: Indices) -> Value:
         return None
     reducer, body = e.reducer.id, x.body
     if ix.bounds is None:  # the dtype is all that matters yet
-        dtype_only = sc.op("sub", sc.index(0), sc.op("stop_gradient", body))
-        return IndexLambda((), dtype_only if reducer[:3] == "arg" else sc.op("stop_gradient", body))
+        opaque = sc.op("stop_gradient", body)
+        return IndexLambda((), sc.cast(opaque, I64) if reducer in POSITIONS else opaque)
     guards = [g.condition for g in ix.guards]
     if guards and any(u.guarded for u in ix.uses[before:]):
         # computed by itself, it must not read what the conditions around it exclude
         allowed = guards[0]
         for g in guards[1:]:
             allowed = sc.op("and", allowed, g)
-        body = sc.op("where", allowed, body, sc.const(0))
+        body = sc.op("where", allowed, body, sc.const(False if body.dtype.is_bool else 0))
     free = sorted(sc.indices_of(body) - set(numbers))
     frame.scope.span = e.span
     out = _reduced(frame, ix, reducer, body, free, numbers, e.span)
@@ -209,34 +213,31 @@ def _reduced_numbers(frame: Frame, e: Reduce, ix: Indices) -> tuple[int, ...] | 
     for name in e.indices:
         if name.id in ix.visible:
             return frame.error("E0304", f"`{name.id}` is an index here already", name.span)
-    if not all([fresh_index(frame, n) for n in e.indices]) or _twice(frame, e.indices):
+    if not fresh_indices(frame, e.indices):
         return None
     numbers = tuple(ix.add(n) for n in e.indices)
     ix.reduced[id(e)] = numbers
     return numbers
 
 
-def fresh_index(frame: Frame, name: Name) -> bool:
-    """An index may repeat a dim's name, but not a value's."""
-    local = frame.locals.get(name.id)
-    if local is not None:
-        frame.error(
-            "E0304",
-            f"the index `{name.id}` has the name of a value",
-            name.span,
-            "rename the index",
-        )
-    return local is None
-
-
-def _twice(frame: Frame, names: Sequence[Name]) -> bool:
+def fresh_indices(frame: Frame, names: Sequence[Name]) -> bool:
+    """Whether these can be indices: an index may repeat a dim's name, but not a value's."""
+    ok = True
     seen: set[str] = set()
-    for n in names:
-        if n.id in seen:
-            frame.error("E0304", f"the index `{n.id}` is named twice", n.span)
-            return True
-        seen.add(n.id)
-    return False
+    for name in names:
+        if name.id in frame.locals:
+            frame.error(
+                "E0304",
+                f"the index `{name.id}` has the name of a value",
+                name.span,
+                "rename the index",
+            )
+            ok = False
+        elif name.id in seen:
+            frame.error("E0304", f"the index `{name.id}` is named twice", name.span)
+            ok = False
+        seen.add(name.id)
+    return ok
 
 
 def _reducible(frame: Frame, e: Reduce, x: IndexLambda) -> bool:
@@ -247,7 +248,7 @@ def _reducible(frame: Frame, e: Reduce, x: IndexLambda) -> bool:
             "E0402", f"`{reducer}` needs floats, got {shown}", e.body.span, "cast it first: f32(…)"
         )
         return False
-    if reducer in ("argmax", "argmin") and len(e.indices) != 1:
+    if reducer in POSITIONS and len(e.indices) != 1:
         frame.error("E0507", f"`{reducer}` goes over one index", e.span)
         return False
     return True
@@ -273,7 +274,7 @@ def _reduced(
             every = [*free, *numbers]
             whole = il.of_node(comprehension(ix, body, every, (), None, span))
             dims = tuple(range(len(free), len(every)))
-            return ROWS["logsumexp"].apply(whole, dims)  # type: ignore[no-any-return]
+            return ROWS["logsumexp"].apply(whole, dims)
         case "argmax" | "argmin":
             at = il.of_node(comprehension(ix, body, free, numbers, reducer, span))
             first = ix.bounds[numbers[0]].lo
@@ -295,7 +296,7 @@ def comprehension(
     assert ix.bounds is not None
     order = [*free, *reduced]
     return comp(
-        sc.substitute_indices(body, _outer_values(ix, order)),
+        sc.substitute_indices(body, outer_values(ix, order)),
         [ix.bounds[k].extent for k in order],
         len(free),
         reducer,
@@ -305,7 +306,7 @@ def comprehension(
     )
 
 
-def _outer_values(ix: Indices, order: Sequence[int]) -> dict[int, Scalar]:
+def outer_values(ix: Indices, order: Sequence[int]) -> dict[int, Scalar]:
     """The statement's indices in terms of a comprehension's: moved by where they begin."""
     assert ix.bounds is not None
     return {k: sc.affine({n: dim(1)}, ix.bounds[k].lo) for n, k in enumerate(order)}
@@ -314,174 +315,3 @@ def _outer_values(ix: Indices, order: Sequence[int]) -> dict[int, Scalar]:
 def _inner_positions(ix: Indices, free: Sequence[int]) -> dict[int, Scalar]:
     assert ix.bounds is not None
     return {n: sc.affine({k: dim(1)}, -ix.bounds[k].lo) for n, k in enumerate(free)}
-
-
-# --------------------------------------------------------------------------- statements
-
-
-def index_assign(frame: Frame, s: IndexAssign) -> Node | None:
-    """The tensor that an index statement defines; with `+=`, its new value."""
-    if s.augmented:
-        return _accumulate(frame, s)
-    names = [i for i in s.indices if isinstance(i, Name)]
-    if len(names) < len(s.indices):
-        odd = next(i for i in s.indices if not isinstance(i, Name))
-        return frame.error(
-            "E0512",
-            f"`{s.target.id}[…] = …` defines every element: its indices are plain names",
-            odd.span,
-            "write `+=` to add to chosen positions of a tensor that exists",
-        )
-    if not all([fresh_index(frame, n) for n in names]) or _twice(frame, names):
-        return None
-    ix = Indices(explicit=s.ranges)
-    numbers = [ix.add(n) for n in names]
-    with ix.scope(names, numbers):
-        if frame.operand(s.value, ix) is None or not infer(frame, ix, len(names), s.span):
-            return None
-        assert ix.bounds is not None
-        if isinstance(s.value, Reduce):
-            node = _whole_reduction(frame, s, s.value, ix, numbers)
-            if node is not None:
-                return node
-        x = frame.operand(s.value, ix)
-    if x is None:
-        return None
-    node = comprehension(ix, x.body, numbers, (), None, s.span)
-    return rename(node, s.target.id, s.span, [n.id for n in names])
-
-
-def _whole_reduction(
-    frame: Frame, s: IndexAssign, e: Reduce, ix: Indices, free: Sequence[int]
-) -> Node | None:
-    """`c[i, j] = sum[k](…)` is one comprehension, where its reducer is one of the graph's."""
-    reducer = e.reducer.id
-    numbers = ix.reduced[id(e)]
-    assert ix.bounds is not None
-    if reducer in ("mean", "logsumexp") or (
-        reducer[:3] == "arg" and ix.bounds[numbers[0]].lo != dim(0)
-    ):
-        return None
-    with ix.scope(e.indices, numbers):
-        x = frame.operand(e.body, ix)
-    if x is None:
-        return None
-    node = comprehension(ix, x.body, free, numbers, reducer, s.span)
-    return rename(node, s.target.id, s.span, node.index_names)
-
-
-def _accumulate(frame: Frame, s: IndexAssign) -> Node | None:
-    """`d[p, …] += e`: a scatter, or a sum where every position is a plain index of its own."""
-    local = frame.locals.get(s.target.id)
-    if local is None:
-        frame.error(
-            "E0301",
-            f"`{s.target.id}` has no value yet to add to",
-            s.target.span,
-            f"begin with zeros: `{s.target.id}: f32[n] = 0`",
-        )
-        return None
-    before = local.value
-    if not isinstance(before, IndexLambda) or before.rank != len(s.indices):
-        if before is not None:
-            shown = kind_of(before)
-            message = f"{len(s.indices)} indices for `{s.target.id}`, which is {shown}"
-            frame.error("E0510", message, s.span)
-        return None
-    ix = Indices(explicit=s.ranges)
-    fresh = _target_indices(frame, s)
-    if fresh is None:
-        return None
-    numbers = [ix.add(n) for n in fresh]
-    with ix.scope(fresh, numbers):
-        if not _scatter_parts(frame, s, before, ix) or not infer(frame, ix, None, s.span):
-            return None
-        parts = _scatter_parts(frame, s, before, ix)
-    if parts is None:
-        return None
-    positions, body = parts
-    fitted = _fitting_body(frame, s, before, body)
-    if fitted is None:
-        return None
-    frame.scope.span = s.span
-    order = sorted({k for x in (*positions, fitted) for k in sc.indices_of(x)} | set(numbers))
-    assert ix.bounds is not None
-    values = _outer_values(ix, order)
-    node = comp(
-        sc.substitute_indices(fitted, values),
-        [ix.bounds[k].extent for k in order],
-        len(order),
-        "sum",
-        target=[sc.substitute_indices(p, values) for p in positions],
-        shape=before.shape,
-        index_names=[ix.names[k] for k in order],
-        span=s.span,
-    )
-    if not _is_zero(before):
-        total = il.apply("add", before, il.of_node(node))
-        return rename(il.materialize(total, span=s.span), s.target.id, s.span)
-    return rename(node, s.target.id, s.span)
-
-
-def _target_indices(frame: Frame, s: IndexAssign) -> list[Name] | None:
-    """The names in the target that are no values: its indices, in order of appearance."""
-    found: dict[str, Name] = {}
-    for position in s.indices:
-        for name in names_read(position, spans=True):
-            if name.id not in frame.locals and name.id not in found:
-                symbol = frame.linker.symbol(frame.module, name.id, name.span)
-                if symbol is None:
-                    found[name.id] = name
-    return list(found.values())
-
-
-def _scatter_parts(
-    frame: Frame, s: IndexAssign, before: IndexLambda, ix: Indices
-) -> tuple[list[Scalar], Scalar] | None:
-    positions: list[Scalar] = []
-    target = Subscript(s.target, s.indices, s.span)
-    for axis, item in enumerate(s.indices):
-        value = frame.operand(item, ix)
-        if value is None:
-            continue
-        position = _position(frame, target, item, value, axis, before.shape[axis], ix)
-        if position is not None:
-            positions.append(position)
-    x = frame.operand(s.value, ix)
-    if x is None or len(positions) < len(s.indices):
-        return None
-    return positions, x.body
-
-
-def _fitting_body(frame: Frame, s: IndexAssign, before: IndexLambda, body: Scalar) -> Scalar | None:
-    """`body` in the dtype of what it is added to; nothing is demoted."""
-    total = sc.op("add", sc.const(0, before.dtype), body).dtype
-    if total is before.dtype:
-        return sc.convert(body, before.dtype)
-    return frame.error(
-        "E0403",
-        f"adding {body.dtype} to `{s.target.id}`, which is {before.dtype}, would demote it",
-        s.value.span,
-        f"convert it: `{before.dtype}(…)`",
-    )
-
-
-def _is_zero(x: IndexLambda) -> bool:
-    node = il.as_node(x)
-    if isinstance(node, Comp) and node.reducer is None and node.target is None:
-        return sc.is_literal(node.body, 0)
-    return sc.is_literal(x.body, 0)
-
-
-def stated_size(frame: Frame, e: Expr) -> Dim | None:
-    """A bound of `for i in lo:hi`."""
-    value = frame.operand(e, None)
-    if value is None:
-        return None
-    found = static_size(value)
-    if found is None:
-        number = static_int(value)
-        if number is not None:
-            return dim(number)
-        return frame.error("E0507", f"a range's bound is a size, got {kind_of(value)}", e.span)
-    return found

@@ -30,17 +30,17 @@ def source_text(e: Expr) -> str:
 
 def tuple_item(frame: Frame, e: Subscript, items: tuple[Value, ...]) -> Value:
     """`t[0]` of a tuple: a literal position."""
-    position = static_int(frame.evaluate(frame, e.items[0], None)) if _one_expr(e) else None
+    item = e.items[0]
+    if len(e.items) > 1 or isinstance(item, Slice | NewAxis | Ellipsis_):
+        position = None
+    else:
+        position = static_int(frame.evaluate(frame, item, None))
     if position is None:
         return frame.error("E0603", "a tuple is indexed by one integer literal", e.span)
     if not -len(items) <= position < len(items):
         message = f"position {position} is out of range: the tuple has {len(items)} values"
         return frame.error("E0509", message, e.span)
     return items[position]
-
-
-def _one_expr(e: Subscript) -> bool:
-    return len(e.items) == 1 and not isinstance(e.items[0], Slice | NewAxis | Ellipsis_)
 
 
 # --------------------------------------------------------------------------- NumPy's indexing
@@ -132,8 +132,9 @@ def _slice(frame: Frame, e: Subscript, s: Slice, extent: Dim, chosen: _Selection
     if lo is None or hi is None:
         return None
     what = f"the slice `{_slice_text(e, s, lo, hi)}` of a dim of size {extent}"
-    reached = frame.require(lo, what, s.span) & frame.require(extent - hi, what, s.span)
-    if not (reached and frame.require(hi - lo, what, s.span)):
+    reached = frame.require(lo, what, s.span) and frame.require(extent - hi, what, s.span)
+    never = f"{what} ends before it begins"
+    if not (reached and frame.require(hi - lo, what, s.span, never=never)):
         return None
     at = chosen.axis((hi - lo + (step - 1)) // step)
     return sc.op("add", sc.size(lo), sc.op("mul", sc.size(step), at))
@@ -184,9 +185,7 @@ def within(frame: Frame, position: Dim, extent: Dim, what: str, span: Span) -> b
         message = f"{what} is out of range: its positions are 0 to {size - 1}"
         frame.error("E0509", message if size else f"{what} is empty", span)
         return False
-    return frame.require(position, what, span) and frame.require(
-        extent - 1 - position, what, span
-    )
+    return frame.require(position, what, span) and frame.require(extent - 1 - position, what, span)
 
 
 def _integer(
@@ -264,4 +263,3 @@ def _adjacent(position: int, axes: Sequence[int], fixed: Sequence[int]) -> bool:
     nearest = min(axes, key=lambda a: abs(a - position))
     low, high = sorted((nearest, position))
     return all(k in indexed for k in range(low, high + 1))
-

@@ -159,7 +159,10 @@ def _all_solvable(frame: Frame, decl: DefDecl, types: Sequence[TensorType | None
     known: set[str] = set()
     while True:
         solved = {
-            n for d in pending for n in d.names - known if len(d.names - known) == 1 and _linear(d, n)
+            n
+            for d in pending
+            for n in d.names - known
+            if len(d.names - known) == 1 and _linear(d, n)
         }
         if not solved:
             break

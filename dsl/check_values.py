@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
+from ..compiler.dtypes import BY_NAME
 from ..compiler.formula import CONSTANTS
 from ..compiler.index_lambda import IndexLambda, OpError
 from ..compiler.ops import ROWS
@@ -38,7 +39,7 @@ def evaluate(frame: Frame, e: Expr, ix: Indices | None) -> Value:
     """The value of `e`; None where it, or a part of it, is wrong (which has been reported)."""
     value = _evaluate(frame, e, ix)
     if ix is not None and isinstance(value, IndexLambda) and value.shape:
-        names = ", ".join(ix.visible) or "i"
+        names = ", ".join([*ix.visible, *"…" * value.rank][: value.rank])
         return frame.error(
             "E0511",
             f"a whole tensor stands in index notation: this is {il.type_text(value)}",
@@ -114,16 +115,23 @@ def _name(frame: Frame, e: Name, ix: Indices | None) -> Value:
             )
 
 
-def _unknown(frame: Frame, e: Name, ix: Indices | None) -> None:
+def _unknown(frame: Frame, e: Name, ix: Indices | None) -> Value:
     values = [*frame.locals, *frame.dims, *CONSTANTS, *(ix.visible if ix else ())]
     if e.id in ROWS:
         near = did_you_mean(e.id, values)
-        hint = f"call it: `{e.id}(…)`" + (f", or did you mean `{near}`?" if near else "")
-        return frame.error("E0307", f"`{e.id}` is a function, not a value", e.span, hint)
+        call = f"call it: `{e.id}(…)`" + (f", or did you mean `{near}`?" if near else "")
+        return frame.error("E0307", f"`{e.id}` is a function, not a value", e.span, call)
+    if e.id in BY_NAME:
+        return frame.error(
+            "E0307", f"`{e.id}` is a dtype, not a value", e.span, f"`{e.id}(x)` converts to it"
+        )
     near = did_you_mean(e.id, [*values, *frame.linker.declared(frame.module), *ROWS])
-    return frame.error(
-        "E0301", f"nothing is called `{e.id}` here", e.span, f"did you mean `{near}`?" if near else None
-    )
+    hint: str | None = None
+    if near is not None:
+        hint = f"did you mean `{near}`?"
+    elif ix is not None:
+        hint = f"an index stands in the target, or in a reducer: `sum[{e.id}](…)`"
+    return frame.error("E0301", f"nothing is called `{e.id}` here", e.span, hint)
 
 
 # --------------------------------------------------------------------------- operators
@@ -141,7 +149,7 @@ def _binary(frame: Frame, e: Binary, ix: Indices | None) -> Value:
             where = "a scalar function" if frame.scalar else "index notation"
             hint = "write the sum out: `sum[k](a[i, k] * b[k, j])`" if ix is not None else None
             return frame.error("E0405", f"`@` takes tensors, and {where} has scalars", e.span, hint)
-        return ROWS["matmul"].apply(left, right)  # type: ignore[no-any-return]
+        return ROWS["matmul"].apply(left, right)
     except OpError as error:
         sides = (("the left side", left, e.left.span), ("the right side", right, e.right.span))
         return frame.op_error(error, e.span, sides)
@@ -167,9 +175,7 @@ def _comparison(frame: Frame, e: Compare, ix: Indices | None) -> Value:
     return out
 
 
-def conditional(
-    frame: Frame, e: Expr, parts: tuple[Expr, Expr, Expr], ix: Indices | None
-) -> Value:
+def conditional(frame: Frame, e: Expr, parts: tuple[Expr, Expr, Expr], ix: Indices | None) -> Value:
     """`then if test else other`, elementwise; also `where(test, then, other)`."""
     test, then, other = parts
     condition = frame.operand(test, ix)

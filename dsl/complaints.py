@@ -16,7 +16,8 @@ _NOT_YET = {
     "while": "`while` loops",
     "gradient": "custom `gradient` rules",
 }
-_BINARY = frozenset("+ - * / // % @ ** < <= > >= == != and or if".split())
+_BINARY = frozenset(("+", "-", "*", "/", "//", "%", "@", "**", "and", "or", "if"))
+_BINARY |= frozenset(("<", "<=", ">", ">=", "==", "!="))
 _OPENS_EXPRESSION = frozenset(("NAME", "NUMBER", "(", "-"))
 _WORDS = {
     "NAME": "a name",
@@ -125,7 +126,9 @@ def _reserved_name(line: Line, at: int, wanted: set[str]) -> Diagnostic | None:
     after = line.tokens[at + 1].text
     before = line.tokens[at - 1].text if at else ""
     is_declared = before in ("def", "fn", "const", "import", "as")
-    is_parameter = line.tokens[0].text in ("def", "fn") and before in ("(", ",") and "NUMBER" not in wanted
+    is_parameter = (
+        line.tokens[0].text in ("def", "fn") and before in ("(", ",") and "NUMBER" not in wanted
+    )
     is_target = after in ("=", "+=") and (at == 0 or before in ("(", ","))
     if not (is_declared or is_parameter or is_target):
         return None
@@ -215,7 +218,11 @@ def _foreign_expression(line: Line, at: int) -> Diagnostic | None:
         message = "`None` stands only inside a subscript, where it makes a new axis"
     elif token.text == "in":
         message = "there is no `in` test"
-    elif token.text == "[" and "NAME" != line.tokens[max(at - 1, 0)].type and before in "=(,+-*/return":
+    elif (
+        token.text == "["
+        and line.tokens[max(at - 1, 0)].type != "NAME"
+        and before in "=(,+-*/return"
+    ):
         message = "there are no lists"
         hint = "several values are a tuple: `(a, b)`"
     elif token.text == "(" and before == ")":

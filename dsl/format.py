@@ -89,9 +89,7 @@ def _flat(pieces: Sequence[_Piece]) -> str:
     )
 
 
-def _bracket(
-    open_: str, items: list[list[_Piece]], close: str, *, comma: bool = True
-) -> _Bracket:
+def _bracket(open_: str, items: list[list[_Piece]], close: str, *, comma: bool = True) -> _Bracket:
     return _Bracket(open_, items, close, comma, open_ + ", ".join(map(_flat, items)) + close)
 
 
@@ -103,9 +101,7 @@ def _lines(pieces: list[_Piece], indent: str, tail: str = "") -> list[str]:
     flat = indent + _flat(pieces) + tail
     if len(flat) <= WIDTH:
         return [flat]
-    at = max(
-        (i for i, p in enumerate(pieces) if isinstance(p, _Bracket) and p.items), default=None
-    )
+    at = max((i for i, p in enumerate(pieces) if isinstance(p, _Bracket) and p.items), default=None)
     if at is None:
         return [flat]
     bracket = pieces[at]
@@ -194,8 +190,9 @@ def _doc(doc: str, indent: str) -> list[str]:
         quote = "'''"
     first, *rest = doc.split("\n")
     rows = [first, *((indent + r).rstrip() for r in rest)]
-    on_one = not rest and not doc.endswith(("\\", quote[0]))
-    body = "\n".join(rows) if on_one else "\n".join([*rows, indent])
+    if doc.endswith(("\\", quote[0])):
+        rows.append(indent)  # or the end would run into the closing quotes
+    body = "\n".join(rows)
     if doc.startswith(quote[0]) or clean_doc(body) != doc:
         body = "\n".join(["", *((indent + r).rstrip() for r in doc.split("\n")), indent])
     return (indent + quote + body + quote).split("\n")
@@ -276,30 +273,34 @@ def _returns(returns: TypeExpr | TupleType) -> list[_Piece]:
 
 
 def _statement(s: Statement) -> list[str]:
+    pieces: list[_Piece]
     match s:
         case Assign(type=None):
-            return _binding([", ".join(t.id for t in s.targets), " = "], s.value, INDENT)
+            targets = ", ".join(t.id for t in s.targets)
+            return _binding([targets, " = "], s.value, INDENT, bare_tuple=True)
         case Assign():
             assert s.type is not None
             pieces = [f"{s.targets[0].id}: ", *_type(s.type), " = "]
             return _binding(pieces, s.value, INDENT)
         case IndexAssign():
-            target = [s.target.id, _bracket("[", [_expr(i) for i in s.indices], "]")]
+            pieces = [s.target.id, _bracket("[", [_expr(i) for i in s.indices], "]")]
             ranges = [f"{r.index.id} in {_bound(r.lo)}:{_bound(r.hi)}" for r in s.ranges]
             tail = f" for {', '.join(ranges)}" if ranges else ""
             operator = " += " if s.augmented else " = "
-            return _binding([*target, operator], s.value, INDENT, tail)
+            return _binding([*pieces, operator], s.value, INDENT, tail)
         case Return():
-            return _binding(["return "], s.value, INDENT)
+            return _binding(["return "], s.value, INDENT, bare_tuple=True)
 
 
 def _bound(e: Expr) -> str:
     return _flat(_expr(e))
 
 
-def _binding(head: list[_Piece], value: Expr, indent: str, tail: str = "") -> list[str]:
+def _binding(
+    head: list[_Piece], value: Expr, indent: str, tail: str = "", *, bare_tuple: bool = False
+) -> list[str]:
     """`head value tail`. A value that is too long and has no brackets of its own gets them."""
-    if isinstance(value, TupleExpr) and len(value.items) > 1 and not tail:
+    if bare_tuple and isinstance(value, TupleExpr) and len(value.items) > 1:
         items = [_expr(i) for i in value.items]
         flat = indent + _flat(head) + ", ".join(map(_flat, items))
         if len(flat) <= WIDTH:

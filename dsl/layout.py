@@ -1,8 +1,9 @@
 """Text to logical lines: tokens, brackets, comments and indentation.
 
-In: a file's text and the grammar's terminals. Out: one `Line` per logical line (a line that goes on
-inside brackets is one line), each with its tokens, its indentation and the comments that belong to
-it; and a diagnostic for every lexical error. What the tokens mean together is the parser's business.
+In: a file's text and the grammar's terminals. Out: one `Line` per logical line (one that goes on
+inside brackets is one line), each with its tokens, its indentation and the comments that belong
+to it; and a diagnostic for every lexical error. What the tokens mean together is the parser's
+business.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ MAX_ERRORS_PER_LINE = 5
 MAX_ERRORS = 50  # in a file
 
 # Every hard keyword of Python that the grammar does not use itself.
-RESERVED = frozenset(
+_PYTHON_ONLY = (
     "assert async await break class continue del elif except finally global is lambda nonlocal "
-    "pass raise try while with yield".split()
+    "pass raise try while with yield"
 )
+RESERVED = frozenset(_PYTHON_ONLY.split())
 # These can only begin a line; inside an open bracket they show that it was never closed.
 _LINE_STARTERS = frozenset(("def", "fn", "const", "return"))
 _CLOSERS = {")": "(", "]": "["}
@@ -128,7 +130,11 @@ class _Scanner:
         self.errors_in_line = 0
 
     def run(self) -> Layout:
-        source, match_at, literals = self.source, self.terminals.master.match, self.terminals.literals
+        source, match_at, literals = (
+            self.source,
+            self.terminals.master.match,
+            self.terminals.literals,
+        )
         at, end = 0, len(self.source)
         while at < end and len(self.diagnostics) <= MAX_ERRORS:
             m = match_at(source, at)
@@ -188,13 +194,9 @@ class _Scanner:
         self.indent = m.group() if m else ""
 
     def symbol(self, text: str, start: int, end: int) -> int:
-        foreign = foreign_operator(self.source, start)
-        if foreign is not None:
-            spelled, hint = foreign
-            end = start + len(spelled)
-            message = f"`{spelled}` is not an operator of the language"
-            self.error("E0102", message, start, end, hint)
-            return end
+        after = self.foreign(start)
+        if after is not None:
+            return after
         self.token(self.terminals.literals[text], text, start, end)
         if text in "([":
             self.open.append(self.tokens[-1])
@@ -231,9 +233,7 @@ class _Scanner:
 
     def comment(self, text: str, start: int) -> None:
         text = text[1:].rstrip()
-        self.pending.append(
-            Comment(text.removeprefix(" "), start - self.row_start + 1, self.row)
-        )
+        self.pending.append(Comment(text.removeprefix(" "), start - self.row_start + 1, self.row))
 
     # -------------------------------------------------------------------------------- lines
 
@@ -299,19 +299,24 @@ class _Scanner:
         source = self.source
         if source[at] in "\"'":
             return self.unterminated_string(at)
-        foreign = foreign_operator(source, at)
-        if foreign is not None:
-            spelled, hint = foreign
-            end = at + len(spelled)
-            message = f"`{spelled}` is not an operator of the language"
-            self.error("E0102", message, at, end, hint)
-        else:
+        end = self.foreign(at)
+        if end is None:
             run = re.compile(re.escape(source[at]) + "+").match(source, at)
             end = run.end() if run else at + 1
             message, hint = unknown_character(source[at])
             self.error("E0101", message, at, end, hint)
         if self.errors_in_line > MAX_ERRORS_PER_LINE:
             return self.skip_row(end)
+        return end
+
+    def foreign(self, at: int) -> int | None:
+        """Where an operator of another language stands: report it and return its end."""
+        found = foreign_operator(self.source, at)
+        if found is None:
+            return None
+        spelled, hint = found
+        end = at + len(spelled)
+        self.error("E0102", f"`{spelled}` is not an operator of the language", at, end, hint)
         return end
 
     def unterminated_string(self, at: int) -> int:
@@ -344,7 +349,7 @@ class _Scanner:
             hint = "a number has one decimal point"
         else:
             name = text.lstrip("0123456789._")
-            if name and text[: -len(name)]:
+            if name and text[: -len(name)] and len(text) <= 30:
                 hint = f"to multiply, write `{text[: -len(name)]} * {name}`"
         self.error("E0106", f"`{shown}` is not a number", start, end, hint)
         return end

@@ -16,7 +16,7 @@ from ..compiler.errors import Diagnostic, TdslError
 from ..compiler.span import Span
 from . import build
 from .automaton import Automaton
-from .build import Refusal
+from .build import RefusalError
 from .complaints import misplaced_indentation, missing_body, unexpected
 from .layout import MAX_ERRORS, Comment, Line, Token, lay_out
 from .syntax import Module
@@ -108,7 +108,7 @@ class _Driver:
                     spelling, in_body = self.grammar.spelling, len(self.indents) > 1
                     self.diagnostics.append(unexpected(line, i, expected, spelling, in_body))
                     return False
-        except Refusal as refusal:
+        except RefusalError as refusal:
             self.diagnostics.append(refusal.diagnostic)
             return False
         return True

@@ -52,12 +52,16 @@ def grammar() -> Grammar:
 
 
 def cache_directory() -> Path:
-    """`$TDSL_CACHE_DIR`, else the user's cache directory."""
+    """`$TDSL_CACHE_DIR`, else the platform's place for a user's caches."""
     own = os.environ.get("TDSL_CACHE_DIR")
     if own:
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "tdsl"
+    home = Path(os.path.expanduser("~"))  # unlike Path.home(), never raises
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "tdsl"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home) / "tdsl" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "tdsl"
 
 
 Stored = tuple[list[dict[str, int]], list[Any], int, int, list[tuple[str, str, bool]]]
@@ -81,7 +85,9 @@ def _construct(text: str) -> Stored:
             else:
                 steps[str(symbol)] = ~rules.setdefault(target, len(rules))
         states.append(steps)
-    patterns = [(str(t.name), str(t.pattern.value), t.pattern.type == "str") for t in lark.terminals]
+    patterns = [
+        (str(t.name), str(t.pattern.value), t.pattern.type == "str") for t in lark.terminals
+    ]
     return (
         states,
         [astuple(_rule(r)) for r in rules],

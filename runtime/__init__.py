@@ -1,0 +1,1 @@
+"""Run time: compiled functions called with arrays and tensors, the cache, the command line."""

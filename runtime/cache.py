@@ -9,6 +9,7 @@ business; `fingerprint` is the part that they share.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -81,10 +82,8 @@ def get(name: str) -> Entry | None:
         header = json.loads(raw[start + 8 : start + 8 + length])
     except ValueError:
         return None
-    try:
+    with contextlib.suppress(OSError):
         os.utime(path)  # recently used: pruned last
-    except OSError:
-        pass
     return Entry(header, raw[start + 8 + length :]) if isinstance(header, dict) else None
 
 
@@ -170,7 +169,5 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
 
 
 def _remove(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass

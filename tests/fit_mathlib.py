@@ -164,7 +164,7 @@ FITS = [
     Fit(
         "LOG", "(log(1 + f) - f)/f², √½ ≤ 1 + f ≤ √2; relative to log",
         lambda f: (mp.log1p(f) - f) / f**2, lambda f: abs(f**2 / mp.log1p(f)),
-        -0.2930, 0.4143, {32: 9},
+        -0.2930, 0.4143, {32: 10},
     ),
     Fit(
         "LOG_ATANH", "(2·atanh(s)/s - 2)/s² in z = s², |s| ≤ 0.1716; relative to log",

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tdsl.compiler.span import BUILTIN
 from tdsl.dsl import syntax as s
 from tdsl.dsl.format import WIDTH, format_module
@@ -73,8 +72,7 @@ NEAT = '''\
 # a licence
 """The file.
 
-More of it.
-"""
+More of it."""
 
 from "layers.tdsl" import dense as d, relu  # two
 
@@ -128,14 +126,32 @@ def test_long_lines_are_broken_at_brackets() -> None:
 
 
 def test_comments_inside_brackets_move_above() -> None:
-    source = "def f(x: f32[n]):\n    y = g(  # one\n        x,\n        # two\n    )  # three\n    return y\n"
+    source = (
+        "def f(x: f32[n]):\n"
+        "    y = g(  # one\n"
+        "        x,\n"
+        "        # two\n"
+        "    )  # three\n"
+        "    return y\n"
+    )
     text = assert_faithful(parse(source, "x"))
     assert text.split("\n")[1:4] == ["    # one", "    # two", "    y = g(x)  # three"]
 
 
 @pytest.mark.parametrize(
     "doc",
-    ['ends in "', '"""', "'''", "two\n\n  rows", "  indented\nfirst", "a\n  b", "", "\\", '"', "x\\\n"],
+    [
+        'ends in "',
+        '"""',
+        "'''",
+        "two\n\n  rows",
+        "  indented\nfirst",
+        "a\n  b",
+        "",
+        "\\",
+        '"',
+        "x\\\n",
+    ],
 )
 def test_awkward_docstrings(doc: str) -> None:
     from tdsl.dsl.build import clean_doc
@@ -167,11 +183,13 @@ def _number(text: str) -> s.Number:
 leaves: st.SearchStrategy[Any] = st.one_of(
     name_nodes,
     numbers.map(_number),
-    st.text('ab"\\\'\n\té', max_size=4).map(lambda t: s.Text(t, BUILTIN)),
+    st.text("ab\"\\'\n\té", max_size=4).map(lambda t: s.Text(t, BUILTIN)),
 )
 
 
 def _grown(e: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    whole = e
+    e = st.deferred(lambda: whole)  # has a short repr; hypothesis builds those of all strategies
     items = st.lists(e, max_size=4).map(tuple)
     keywords = st.lists(
         st.builds(s.Keyword, names, e, st.just(BUILTIN), st.just(BUILTIN)),
@@ -213,7 +231,8 @@ def _grown(e: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-expressions = st.recursive(leaves, _grown, max_leaves=25)
+_expressions = st.recursive(leaves, _grown, max_leaves=25)
+expressions: st.SearchStrategy[Any] = st.deferred(lambda: _expressions)
 comment_texts = st.text("ab #é", max_size=6).map(str.rstrip)
 comments = st.lists(comment_texts, max_size=2).map(tuple)
 remarks = st.one_of(st.none(), comment_texts)
@@ -238,7 +257,11 @@ statements = st.one_of(
         st.just(BUILTIN),
     ),
     st.builds(
-        s.Assign, name_nodes.map(lambda n: (n,)), expressions, st.just(BUILTIN), st.just(None) | types
+        s.Assign,
+        name_nodes.map(lambda n: (n,)),
+        expressions,
+        st.just(BUILTIN),
+        st.just(None) | types,
     ),
     st.builds(
         s.IndexAssign,

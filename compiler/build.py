@@ -1,0 +1,123 @@
+"""From a simplified function to an artifact: the stages after the graph, in order.
+
+In: a `Function` without gradient requests. Out: an `Artifact`, or the text of a stage. Left to
+others: every stage itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from . import target_cpu
+from .artifact import Array, Artifact, RequiredSize, encode
+from .dtypes import DType
+from .fuse import fuse
+from .graph import Comp, Function, Requirement
+from .kernels import Kernels, verify_kernels
+from .loops import nest_text, verify_nest
+from .lower import LoopProgram, lower
+from .plan import Program, plan, verify_program
+from .target_cpu import Machine
+from .tile import tile
+
+VERIFY = True
+
+
+@dataclass(frozen=True)
+class Build:
+    """The stages of one function for one machine, each made when asked for."""
+
+    function: Function
+    machine: Machine
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        out = fuse(self.function, self.machine.registers)
+        if VERIFY:
+            verify_kernels(out)
+        return out
+
+    @cached_property
+    def program(self) -> Program:
+        out = plan(self.kernels)
+        if VERIFY:
+            verify_program(out)
+        return out
+
+    @cached_property
+    def loops(self) -> LoopProgram:
+        lowered = lower(self.program)
+        nests = tuple(tile(nest, self.machine.registers) for nest in lowered.nests)
+        if VERIFY:
+            for nest in nests:
+                verify_nest(nest)
+        return LoopProgram(lowered.program, nests, lowered.checks)
+
+    @cached_property
+    def llvm(self) -> str:
+        return str(target_cpu.module_of(self.loops, self.machine))
+
+    def text(self, stage: str) -> str:
+        """The text of `kernels`, `plan`, `loops`, `llvm`, `llvm-opt` or `asm`."""
+        match stage:
+            case "kernels":
+                return str(self.kernels)
+            case "plan":
+                return str(self.program)
+            case "loops":
+                return "\n".join(nest_text(n) for n in self.loops.nests)
+            case "llvm":
+                return self.llvm
+            case "llvm-opt":
+                return str(target_cpu.optimized(self.llvm, self.machine))
+            case "asm":
+                module = target_cpu.optimized(self.llvm, self.machine)
+                return target_cpu.assembly(module, self.machine)
+        raise ValueError(f"no stage {stage!r}")
+
+    def artifact(self) -> Artifact:
+        fn = self.function
+        module = target_cpu.optimized(self.llvm, self.machine)
+        outputs = self.kernels.function.outputs
+        names = [getattr(o, "name", None) or f"out{k}" for k, o in enumerate(fn.outputs)]
+        return Artifact(
+            name=fn.name,
+            code=target_cpu.object_code(module, self.machine),
+            params=tuple(_array(p.name, p.dtype, p.shape) for p in fn.params),
+            outputs=tuple(
+                _array(name, o.dtype, o.shape) for name, o in zip(names, outputs, strict=True)
+            ),
+            returns_tuple=fn.returns_tuple,
+            dims=fn.dims,
+            requirements=tuple(_required(r) for r in (*fn.requirements, *_nonempty(self.kernels))),
+            checks=self.loops.checks,
+            features=f"{self.machine.triple} {self.machine.features}",
+        )
+
+
+def compile_cpu(fn: Function, machine: Machine | None = None) -> Artifact:
+    """Native code of `fn` for `machine` (this one unless stated)."""
+    with fn.scope.active():
+        return Build(fn, machine or target_cpu.host()).artifact()
+
+
+def _array(name: str, dtype: DType, shape: tuple) -> Array:  # type: ignore[type-arg]
+    text = f"[{', '.join(str(d) for d in shape)}]" if shape else ""
+    return Array(name, dtype.name, tuple(encode(d) for d in shape), f"{dtype.name}{text}")
+
+
+def _required(r: Requirement) -> RequiredSize:
+    return RequiredSize(encode(r.nonnegative), r.message, str(r.span))
+
+
+def _nonempty(kernels: Kernels) -> list[Requirement]:
+    """A maximum over nothing is an error."""
+    out: list[Requirement] = []
+    for kernel in kernels.kernels:
+        for c in kernel.comps:
+            if isinstance(c, Comp) and c.reducer in ("max", "min", "argmax", "argmin"):
+                for e in c.extents[c.rank :]:
+                    if e.const is None or e.const < 1:
+                        out.append(Requirement(e - 1, f"{c.reducer} over an empty range", c.span))
+    return out

@@ -1,0 +1,74 @@
+"""Fusion: what is computed together in one loop nest.
+
+In: a simplified `Function`. Out: `Kernels`. First cheap producers disappear into their readers and
+expensive invariant parts come out of loops (`inline`); then comprehensions over the same output
+indices that want the same tile share a nest, so that a reduction's epilogue, or a value and its
+gradient, see operands while they are in registers.
+"""
+
+from __future__ import annotations
+
+from .graph import Comp, Function, Node, operands, postorder
+from .inline import cost, extract, inline, primitives_only, reads_of
+from .kernels import Kernel, Kernels, is_identity_read
+from .lower import preferred_tile
+from .tile import Preference, Registers
+
+
+EPILOGUE = 8
+"""Operations that a full register tile may be followed by: its code is repeated for every
+accumulator."""
+
+
+def fuse(fn: Function, registers: Registers) -> Kernels:
+    """The kernels of `fn` for a target with these registers."""
+    fn = primitives_only(fn)
+    fn = inline(fn)
+    fn = extract(fn)
+    fn = inline(fn)
+    return Kernels(fn, _grouped(fn, registers))
+
+
+def _grouped(fn: Function, registers: Registers) -> tuple[Kernel, ...]:
+    """Greedily: each comprehension joins the last kernel that it can, else starts one. A kernel's
+    place is that of its first member, so a member must read nothing made after that place."""
+    groups: list[list[Comp]] = []
+    wants: list[Preference] = []
+    place: dict[Node, int] = {}
+    for c in postorder(fn.outputs):
+        if not isinstance(c, Comp):
+            continue
+        want = preferred_tile(c, registers)
+        first = max((place[n] for n in operands(c) if n in place), default=0)
+        for g in range(len(groups) - 1, first - 1, -1):
+            if _joins(c, groups[g], want, wants[g], place, g):
+                groups[g].append(c)
+                place[c] = g
+                wants[g] = wants[g].joined(want)
+                break
+        else:
+            groups.append([c])
+            wants.append(want)
+            place[c] = len(groups) - 1
+    return tuple(Kernel(tuple(g)) for g in groups)
+
+
+def _joins(
+    c: Comp, group: list[Comp], want: Preference, have: Preference, place: dict[Node, int], g: int
+) -> bool:
+    head = group[0]
+    if c.target is not None or head.target is not None:
+        return False
+    if c.extents[: c.rank] != head.extents[: head.rank] or not want.agrees(have):
+        return False
+    members = set(group)
+    if (have.full and cost(c.body) > EPILOGUE) or (want.full and any(_is_dear(m) for m in group)):
+        return False
+    if any(not is_identity_read(r, c.rank) for r in reads_of(c) if r.tensor in members):
+        return False
+    shared = {n for m in group for n in operands(m)} | members
+    return any(n in shared for n in operands(c))
+
+
+def _is_dear(c: Comp) -> bool:
+    return c.reducer is None and cost(c.body) > EPILOGUE

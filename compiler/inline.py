@@ -1,0 +1,224 @@
+"""Which values are not kept: reducer-free comprehensions written into their readers' bodies, and
+the reverse, expensive parts of a body that deserve a comprehension of their own.
+
+In: a `Function`. Out: one that computes the same with fewer or cheaper iterations. Left to others:
+which comprehensions share a loop nest (`fuse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import ranges
+from . import scalar as sc
+from .graph import Comp, Function, Input, Node, comp, identity_read, postorder, rewrite, with_body, with_operands
+from .primitives import PRIMITIVES
+from .scalar import Scalar
+
+CHEAP = 4
+"""Operations that may be repeated in several readers instead of being stored and loaded."""
+
+COSTLY = 4
+"""Operations worth a stored value, when a loop that they do not depend on would repeat them."""
+
+
+def primitives_only(fn: Function) -> Function:
+    """Every call of a scalar function replaced by its body; outputs are comprehensions."""
+
+    def rule(node: Node) -> Node:
+        if not isinstance(node, Comp):
+            return node
+        target = None if node.target is None else [sc.inline_calls(t) for t in node.target]
+        return with_body(node, sc.inline_calls(node.body), target)
+
+    outputs = rewrite(fn.outputs, rule)
+    return fn.with_outputs(_copied(o) if isinstance(o, Input) else o for o in outputs)
+
+
+def _copied(node: Input) -> Node:
+    return comp(
+        identity_read(node), node.shape, len(node.shape), name=f"{node.name}_copy", span=node.span
+    )
+
+
+def cost(x: Scalar) -> int:
+    """Of evaluating a body once; reads are free."""
+    return sum(PRIMITIVES[y.name].cost for y in sc.postorder([x]) if isinstance(y, sc.Op))
+
+
+# --------------------------------------------------------------------------- inlining
+
+
+def inline(fn: Function) -> Function:
+    """Write producers into their readers where that repeats no work worth a load."""
+    kept = set(fn.outputs)
+    uses: dict[Node, list[tuple[Comp, sc.Read]]] = {}
+    for node in postorder(fn.outputs):
+        if isinstance(node, Comp):
+            for r in sc.reads((node.body, *(node.target or ()))):
+                uses.setdefault(r.tensor, []).append((node, r))
+    dissolved = {
+        p
+        for p, sites in uses.items()
+        if isinstance(p, Comp) and _dissolves(p, sites, p in kept)
+    }
+
+    def rule(node: Node) -> Node:
+        if not isinstance(node, Comp):
+            return node
+        return with_body(
+            node,
+            sc.rewrite(node.body, substitute),
+            None if node.target is None else [sc.rewrite(t, substitute) for t in node.target],
+        )
+
+    def substitute(x: Scalar) -> Scalar:
+        if isinstance(x, sc.Read) and x.tensor in gone:
+            body: Scalar = x.tensor.body  # type: ignore[union-attr]
+            return sc.substitute_indices(body, dict(enumerate(x.indices)))
+        return x
+
+    # producers are rebuilt first, so that what a reader takes in is already whole
+    gone: set[Node] = set()
+    done: dict[Node, Node] = {}
+    for node in postorder(fn.outputs):
+        out = rule(with_operands(node, done))
+        done[node] = out
+        if node in dissolved:
+            gone.add(out)
+    return fn.with_outputs(done[o] for o in fn.outputs)
+
+
+def _dissolves(p: Comp, sites: list[tuple[Comp, sc.Read]], stored_anyway: bool) -> bool:
+    """Whether `p` is written into all of its readers."""
+    if p.reducer is not None or p.target is not None:
+        return False
+    reads = sc.reads([p.body])
+    if not all(_stays_checked(p, r) for _, r in sites):
+        return False
+    if any(sc.as_affine(at) is None for r in reads for at in r.indices):
+        # a checked read stays where it is checked for every element
+        return all(_covers(p, c, r) for c, r in sites) and len(sites) == 1 and not stored_anyway
+    price = cost(p.body)
+    if price == 0 and len(reads) <= 1 and not stored_anyway:
+        return True  # a view
+    if any(_repeats(c, r) for c, r in sites):
+        return False
+    if stored_anyway:
+        return False
+    if len(sites) == 1:
+        return True
+    readers = {c for c, _ in sites}
+    if len(readers) == 1 and price * len(sites) <= 4 * CHEAP:
+        return True
+    return price <= CHEAP and len(reads) <= 2
+
+
+def _stays_checked(p: Comp, r: sc.Read) -> bool:
+    """Whether an index of `p` that needs a check is checked alike in some read of its body."""
+    axes = [a for a, at in enumerate(r.indices) if sc.as_affine(at) is None]
+    if not axes:
+        return True
+    guards = ranges.path_guards([p.body])
+    return all(
+        any(
+            guards[x] is ranges.ALWAYS and at is sc.index(a) and size == p.shape[a]
+            for x in sc.reads([p.body])
+            for at, size in zip(x.indices, x.tensor.shape, strict=True)
+        )
+        for a in axes
+    )
+
+
+def _repeats(c: Comp, r: sc.Read) -> bool:
+    """Whether `c` reads the same place in several iterations, so that work would be repeated."""
+    at = frozenset(k for x in r.indices for k in sc.indices_of(x))
+    return any(e.const != 1 and k not in at for k, e in enumerate(c.extents))
+
+
+def _covers(p: Comp, c: Comp, r: sc.Read) -> bool:
+    """Whether `c` reads every element of `p`, unconditionally."""
+    guards = ranges.path_guards((c.body, *(c.target or ())))
+    whole = all(at is sc.index(k) for k, at in enumerate(r.indices)) and (
+        c.extents[: len(r.indices)] == p.extents
+    )
+    return whole and guards[r] is ranges.ALWAYS
+
+
+# --------------------------------------------------------------------------- extraction
+
+
+def extract(fn: Function) -> Function:
+    """Give an expensive part of a body a comprehension of its own, where the body's loops would
+    evaluate it again for indices on which it does not depend."""
+
+    def rule(node: Node) -> Node:
+        if not isinstance(node, Comp) or len(node.extents) < 2:
+            return node
+        body = node.body
+        for part in _repeated_parts(node):
+            body = sc.rewrite(body, lambda x, part=part: _as_read(node, part, x))
+        return node if body is node.body else with_body(node, body)
+
+    return fn.with_outputs(rewrite(fn.outputs, rule))
+
+
+def _as_read(node: Comp, part: Scalar, x: Scalar) -> Scalar:
+    if x is not part:
+        return x
+    own = sorted(sc.indices_of(part))
+    renumbered = sc.substitute_indices(part, {k: sc.index(n) for n, k in enumerate(own)})
+    made = comp(
+        renumbered,
+        [node.extents[k] for k in own],
+        len(own),
+        name=f"{node.name}_part" if node.name else None,
+        index_names=[node.index_names[k] for k in own if k < len(node.index_names)],
+        span=node.span,
+    )
+    return sc.read(made, [sc.index(k) for k in own])
+
+
+def _repeated_parts(node: Comp) -> list[Scalar]:
+    """The largest subexpressions worth extracting."""
+    found: list[Scalar] = []
+    inside: set[Scalar] = set()
+    guards: dict[Scalar, ranges.Guard] | None = None
+    for x in reversed(list(sc.postorder([node.body]))):  # readers first
+        if x in inside:
+            inside.update(sc.children(x))
+            continue
+        if not isinstance(x, sc.Op) or x.dtype.is_weak or not _is_repeated(node, sc.indices_of(x)):
+            continue
+        if cost(x) < COSTLY or x is node.body:
+            continue
+        if guards is None:
+            guards = ranges.path_guards([node.body])
+        if guards[x] is ranges.ALWAYS or _is_safe(node, x):
+            found.append(x)
+            inside.update(sc.children(x))
+    return found
+
+
+def _is_repeated(node: Comp, own: frozenset[int]) -> bool:
+    """Whether a loop outside the innermost index of `own` does not change the value: what depends
+    on outer indices only is evaluated before the inner loops anyway."""
+    if not own:
+        return False
+    return any(
+        k not in own and (e.const is None or e.const > 4)
+        for k, e in enumerate(node.extents[: max(own)])
+    )
+
+
+def _is_safe(node: Comp, x: Scalar) -> bool:
+    """Whether every read below `x` is in range without its guard."""
+    return all(
+        ranges.in_range(at, size, node.extents)
+        for r in sc.reads([x])
+        for at, size in zip(r.indices, r.tensor.shape, strict=True)
+    )
+
+
+def reads_of(c: Comp) -> Iterable[sc.Read]:
+    return sc.reads((c.body, *(c.target or ())))

@@ -1,0 +1,235 @@
+"""The CPU target: loops on one thread, vectors by the machine's features, object code.
+
+In: nests and the machine's features. Out: an LLVM module with `tdsl_run` and `tdsl_arena`, its
+object code, assembly, and loaded addresses. Left to others: all that is common to targets
+(`emit`), the call (`runtime`).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+import llvmlite.ir as ir
+
+from .dims import Dim
+from .emit import emit
+from .frame import Frame
+from .instructions import I1, I64
+from .llvm_vector import constant
+from .loops import Buffer, Loop, Nest
+from .lower import LoopProgram
+from .tile import Registers
+
+_POINTER = ir.PointerType()
+_ENTRY = ir.FunctionType(I64, [_POINTER] * 4)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What code is made for: drives every choice, and keys the cache. Feature names are LLVM's
+    (`+avx512f,+fma,…`); the name of the CPU plays no part."""
+
+    triple: str
+    features: str
+
+    def has(self, feature: str) -> bool:
+        return f"+{feature}" in self.features.split(",")
+
+    @property
+    def registers(self) -> Registers:
+        if self.triple.startswith("aarch64"):
+            return Registers(vector_bytes=16, accumulators=16)
+        if self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq"):
+            return Registers(vector_bytes=64, accumulators=16)
+        if self.has("avx2"):
+            return Registers(vector_bytes=32, accumulators=8)
+        return Registers(vector_bytes=16, accumulators=8)
+
+
+@cache
+def host() -> Machine:
+    """This machine."""
+    _initialize()
+    found = llvm.get_host_cpu_features()
+    on = sorted(name for name, enabled in found.items() if enabled)
+    features = ",".join(f"+{name}" for name in on)
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        features += ",-prefer-256-bit"  # else LLVM halves 512-bit vectors
+    return Machine(llvm.get_process_triple(), features)
+
+
+@cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def target_machine(machine: Machine) -> llvm.TargetMachine:
+    """Shared by all compilations for `machine`."""
+    return _new_target_machine(machine)
+
+
+def _new_target_machine(machine: Machine) -> llvm.TargetMachine:
+    if machine != host():
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    cpu = "x86-64" if machine.triple.startswith("x86_64") else ""
+    return llvm.Target.from_triple(machine.triple).create_target_machine(
+        cpu=cpu, features=machine.features, opt=2, reloc="pic", codemodel="default", jit=False
+    )
+
+
+@dataclass(frozen=True)
+class CpuTarget:
+    """Each nest is a function of the entry's four pointers that returns 0, or 1 after an error."""
+
+    registers: Registers
+
+    def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
+        function = ir.Function(module, _ENTRY, nest.name)
+        function.linkage = "internal"
+        function.attributes.add("nounwind")
+        function.attributes.add("noinline")
+        for arg, name in zip(function.args, ("args", "dims", "arena", "err"), strict=True):
+            arg.name = name
+            arg.add_attribute("noalias")
+        return function
+
+    def size(self, frame: Frame, name: str) -> ir.Value:
+        position = frame.dims.index(name)
+        return _element(frame.b, frame.function.args[1], position, I64)
+
+    def pointer(self, frame: Frame, buffer: Buffer) -> ir.Value:
+        if buffer.space == "arena":
+            return frame.b.gep(
+                frame.function.args[2], [frame.size(buffer.offset)], source_etype=ir.IntType(8)
+            )
+        position = buffer.position + (frame.param_count if buffer.space == "output" else 0)
+        return _element(frame.b, frame.function.args[0], position, _POINTER)
+
+    def output_loops(self, frame: Frame, loops: Sequence[Loop], body: Callable[[], None]) -> None:
+        if not loops:
+            body()
+            return
+
+        def inside(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            frame.hoist()
+            self.output_loops(frame, loops[1:], body)
+            return ()
+
+        frame.counted(loops[0], (), inside)
+
+    def fail(self, frame: Frame, check: int, axis: int, index: ir.Value, size: ir.Value) -> None:
+        b, err = frame.b, frame.function.args[3]
+        for k, x in enumerate((constant(I64, check), constant(I64, axis), index, size)):
+            b.store(x, b.gep(err, [constant(I64, k)], source_etype=I64))
+        b.ret(constant(I64, 1))
+
+    def finish(self, frame: Frame) -> None:
+        frame.b.ret(constant(I64, 0))
+
+
+def _element(b: ir.IRBuilder, array: ir.Value, position: int, t: ir.Type) -> ir.Value:
+    place = b.gep(array, [constant(I64, position)], source_etype=t) if position else array
+    return b.load(place, typ=t)
+
+
+# --------------------------------------------------------------------------- modules
+
+
+def module_of(program: LoopProgram, machine: Machine) -> ir.Module:
+    """All kernels, and the entry that calls them in order."""
+    fn = program.program.kernels.function
+    target = CpuTarget(machine.registers)
+    module = ir.Module(fn.name)
+    module.triple = machine.triple
+    module.data_layout = str(target_machine(machine).target_data)
+    kernels = [
+        emit(target, module, nest, fn.dims, len(fn.params)) for nest in program.nests
+    ]
+    entry = ir.Function(module, _ENTRY, "tdsl_run")
+    entry.attributes.add("nounwind")
+    b = ir.IRBuilder(entry.append_basic_block("entry"))
+    for kernel in kernels:
+        status = b.call(kernel, entry.args)
+        if not program.checks:
+            continue
+        failed, fine = b.append_basic_block("failed"), b.append_basic_block("fine")
+        b.cbranch(b.trunc(status, I1), failed, fine)
+        b.position_at_end(failed)
+        b.ret(status)
+        b.position_at_end(fine)
+    b.ret(constant(I64, 0))
+    _arena_function(module, program.program.arena, fn.dims)
+    return module
+
+
+def _arena_function(module: ir.Module, size: Dim, dims: Sequence[str]) -> None:
+    function = ir.Function(module, ir.FunctionType(I64, [_POINTER]), "tdsl_arena")
+    function.attributes.add("nounwind")
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+
+    def value(d: Dim) -> ir.Value:
+        total = constant(I64, 0)
+        for mono, c in d.terms:
+            product: ir.Value = constant(I64, c)
+            for atom in mono:
+                if isinstance(atom, str):
+                    x = _element(b, function.args[0], dims.index(atom), I64)
+                else:  # sizes in the arena are not negative
+                    x = b.udiv(value(atom.numerator), constant(I64, atom.divisor))
+                product = b.mul(product, x)
+            total = b.add(total, product)
+        return total
+
+    b.ret(value(size))
+
+
+def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
+    """The module parsed, verified and put through LLVM's passes. Vectors and unrolling are ours:
+    LLVM's vectorisers and its unroller stay off."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_unrolling = False
+    options.loop_interleaving = False
+    passes = llvm.create_pass_builder(target_machine(machine), options)
+    passes.getModulePassManager().run(module, passes)
+    return module
+
+
+def object_code(module: llvm.ModuleRef, machine: Machine) -> bytes:
+    code: bytes = target_machine(machine).emit_object(module)
+    return code
+
+
+def assembly(module: llvm.ModuleRef, machine: Machine) -> str:
+    return str(target_machine(machine).emit_assembly(module))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Addresses of the two entries; `engine` keeps their memory."""
+
+    run: int
+    arena: int
+    engine: llvm.ExecutionEngine
+
+
+def load(code: bytes) -> Loaded:
+    """Map object code made for this machine; no LLVM pass runs."""
+    _initialize()
+    empty = llvm.parse_assembly("")
+    engine = llvm.create_mcjit_compiler(empty, _new_target_machine(host()))  # which it owns
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return Loaded(
+        engine.get_function_address("tdsl_run"), engine.get_function_address("tdsl_arena"), engine
+    )

@@ -1,0 +1,125 @@
+"""From a program's function to loaded native code, by way of the disk cache.
+
+In: a `Source`, a function's name, perhaps a transform of it. Out: a `Native`. This is the one
+place where the run time calls the compiler's pipeline.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from . import cache
+from .calls import Check, Owner, out_of_range, slow_call
+from .native import Entry, LoadedCode, Native
+from .signature import Signature, from_json, signature_of, to_json
+from .source import Source
+from .stats import counters
+from .transforms import Transform, transform
+
+if TYPE_CHECKING:
+    from ..compiler.graph import Function
+
+_entry_lock = threading.Lock()
+
+
+def graph_of(source: Source, name: str, t: Transform | None) -> Function:
+    """The checked function, or its transform with the gradients still requests."""
+    fn = source.function(name)
+    return fn if t is None else transform(fn, signature_of(fn), t)
+
+
+def native_of(source: Source, name: str, t: Transform | None, function: Any) -> Native:
+    """The loaded code; `function` is a weak reference to what the slow path calls back."""
+    key = cache.key("object", source.digest, name, str(t), host_key())
+    stored = cache.get(key)
+    if stored is not None:
+        try:
+            signature = from_json(stored.header["signature"])
+            checks = [Check(*c) for c in stored.header["checks"]]
+        except (KeyError, TypeError, ValueError):
+            pass  # written by something else: compile anew
+        else:
+            counters.cache_hits += 1
+            return _load(stored.data, signature, checks, function)
+    code, signature, checks = compiled(graph_of(source, name, t))
+    header = {
+        "signature": to_json(signature),
+        "checks": [[c.tensor, c.position] for c in checks],
+    }
+    cache.put(key, header, code)
+    return _load(code, signature, checks, function)
+
+
+def compiled(fn: Function) -> tuple[bytes, Signature, list[Check]]:
+    """Object code with its entry, and what the call path has to know."""
+    from ..compiler import build, pipeline, target_cpu
+    from ..compiler.python_entry import add_entry
+
+    counters.compilations += 1
+    ready = pipeline.simplified(fn)
+    host = target_cpu.host()
+    with ready.scope.active():
+        stages = build.Build(ready, host)
+        ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
+        module = target_cpu.module_of(stages.loops, host)
+        add_entry(module, ready)
+        code = target_cpu.object_code(target_cpu.optimized(str(module), host), host)
+    checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
+    return code, signature_of(ready), checks
+
+
+def _load(code: bytes, signature: Signature, checks: list[Check], function: Any) -> Native:
+    owner = Owner(signature, checks, function)
+    names = [p.name for p in signature.params]
+    with _entry_lock:
+        entry = shared_entry()
+    return Native(load_code(code), entry, signature.name, names, owner)
+
+
+@functools.cache
+def host_key() -> str:
+    """What object code depends on besides the program: the machine and LLVM."""
+    import llvmlite
+
+    from ..compiler.target_cpu import host
+
+    return f"{host().triple} {host().features} {llvmlite.__version__}"
+
+
+@functools.cache
+def shared_entry() -> Entry:
+    """The native entry that all functions share, compiled once per machine."""
+    key = cache.key("entry", host_key())
+    stored = cache.get(key)
+    if stored is None:
+        from ..compiler import target_cpu
+        from ..compiler.entry_code import entry_module
+
+        host = target_cpu.host()
+        code = target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
+        cache.put(key, {}, code)
+    else:
+        code = stored.data
+    return Entry(load_code(code), slow_call, out_of_range)
+
+
+class _Loaded:
+    """Object code in executable memory."""
+
+    def __init__(self, code: bytes) -> None:
+        from ..compiler.target_cpu import load
+
+        self._engine = load(code).engine
+
+    def address(self, symbol: str) -> int:
+        found: int = self._engine.get_function_address(symbol)
+        if not found:
+            raise RuntimeError(f"object code without {symbol}")
+        return found
+
+
+def load_code(code: bytes) -> LoadedCode:
+    return _Loaded(code)

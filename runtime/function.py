@@ -1,0 +1,173 @@
+"""The compiled function as the user holds it.
+
+In: a source, a name, perhaps a transform. Out: a callable that compiles itself at its first call
+and from then on is called natively: every `Function` has a class of its own whose `__call__` is
+the builtin that the native entry provides, so that a call costs no Python frame.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .signature import Signature
+from .source import Source
+from .transforms import (
+    Transform,
+    parameters_to_differentiate,
+    require_scalar,
+    transformed_signature,
+)
+
+if TYPE_CHECKING:
+    from ..compiler.graph import Function as Graph
+
+
+class Function:
+    """A function of a `.tdsl` file.
+
+    Call it with NumPy arrays, anything with the buffer protocol, or Tensors; Python numbers for
+    scalars. Arrays come back as NumPy arrays and scalars as Python numbers; with a Tensor among
+    the arguments everything comes back as Tensors. Raises ArgumentTypeError, ArgumentValueError
+    and OutOfRangeError (subclasses of TypeError, ValueError and IndexError).
+    """
+
+    _source: Source
+    _base: str
+    _transform: Transform | None
+    description: Signature
+    _native: Callable[..., Any]
+
+    def __new__(cls, source: Source, name: str, transform: Transform | None = None) -> Function:
+        own = type("Function", (Function,), {"__module__": Function.__module__})
+        self: Function = object.__new__(own)
+        self._source, self._base, self._transform = source, name, transform
+        plain = source.index.signatures[name]
+        self.description = transformed_signature(plain, transform) if transform else plain
+        self._lock = threading.RLock()
+        self._compiled = False
+        self._derived: dict[Transform, Function] = {}
+        self.__name__ = self.__qualname__ = self.description.name
+        self.__doc__ = self._documentation()
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # the first call; from then on the class's `__call__` is the builtin
+        self.compile()
+        return self._native(*args, **kwargs)
+
+    def compile(self) -> None:
+        """Compile now rather than at the first call. Safe from several threads at once."""
+        with self._lock:
+            if self._compiled:
+                return
+            from .compilation import native_of
+
+            native = native_of(self._source, self._base, self._transform, weakref.ref(self))
+            self._native = native.callable
+            # a builtin is no descriptor: calling the instance calls it with the arguments alone
+            type(self).__call__ = self._native  # type: ignore[method-assign]
+            self._compiled = True
+
+    @property
+    def signature(self) -> str:
+        """As the language writes it: `def loss(x: f32[b, i], w: f32[i]) -> f32`."""
+        return str(self.description)
+
+    # ----------------------------------------------------------------------- derivatives
+
+    def grad(self, *names: str) -> Function:
+        """The gradient with respect to the named parameters (all floating-point ones if none is
+        named), as a function of the same arguments: one array, or a tuple for several names.
+
+        Raises ValueError for an unknown name, TypeError where there is no gradient.
+        """
+        return self._scalar_transform("grad", names)
+
+    def value_and_grad(self, *names: str) -> Function:
+        """The value and the gradients, as a function of the same arguments that returns
+        `(value, gradient, …)`, one gradient for each name."""
+        return self._scalar_transform("value_and_grad", names)
+
+    def vjp_of(self, names: Sequence[str]) -> Function:
+        """The vector-Jacobian product: a function of the same arguments and a cotangent for each
+        floating-point output, which returns a cotangent for each name."""
+        self._require_plain()
+        return self._derive(Transform("vjp", tuple(names)))
+
+    def _scalar_transform(self, kind: str, names: Sequence[str]) -> Function:
+        self._require_plain()
+        wrt = parameters_to_differentiate(self.description, names)
+        require_scalar(self.description)
+        return self._derive(Transform(kind, wrt))
+
+    def _require_plain(self) -> None:
+        if self._transform is not None:
+            raise TypeError(
+                f"{self.__name__} is a derivative already; write `grad(…)` in a `def` to nest "
+                f"derivatives"
+            )
+
+    def _derive(self, transform: Transform) -> Function:
+        with self._lock:
+            found = self._derived.get(transform)
+            if found is None:
+                found = self._derived[transform] = Function(self._source, self._base, transform)
+            return found
+
+    # ----------------------------------------------------------------------- to be read
+
+    def graph(self) -> Graph:
+        """The checked graph, gradients still requests."""
+        from .compilation import graph_of
+
+        return graph_of(self._source, self._base, self._transform)
+
+    def ir(self, stage: str = "simplified", *, explain: bool = False) -> str:
+        """The text of a stage: ast, graph, grad, simplified, kernels, plan, loops, llvm,
+        llvm-opt, asm or ptx. `explain` adds which rules fired. Raises ValueError for another
+        name."""
+        from .inspection import stage_text
+
+        return stage_text(self._source, self._base, self._transform, stage, explain)
+
+    def gradient_source(self, *names: str) -> str:
+        """The gradient as a `.tdsl` program, which compiles."""
+        return self.grad(*names).ir("simplified")
+
+    def latex(self) -> str:
+        """The function as LaTeX: an `align*` environment."""
+        from ..compiler.latex import function_latex
+
+        return function_latex(self.graph())
+
+    def plan(self) -> str:
+        """The memory plan: order, buffers, lifetimes."""
+        return self.ir("plan")
+
+    def _documentation(self) -> str:
+        text = self.signature
+        return f"{text}\n\n{self.description.doc}" if self.description.doc else text
+
+    def __repr__(self) -> str:
+        return f"<tdsl function {self.signature.removeprefix('def ')}>"
+
+    # a function is immutable: a copy is the same one
+    def __copy__(self) -> Function:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Function:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restored, (self._source.path, self._source.text, self._base, self._transform)
+
+
+def restored(path: str | None, text: str, name: str, transform: Transform | None) -> Function:
+    """The function that was pickled: its source travels with it, its imports are read anew."""
+    from .module import module_of
+
+    function: Function = getattr(module_of(path, text), name)
+    return function if transform is None else function._derive(transform)

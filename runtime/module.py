@@ -1,0 +1,125 @@
+"""`tdsl.load` and `tdsl.compile`: a program as an object with its functions for attributes.
+
+In: a path or a text. Out: a `Module`. A program is read anew when its file, or one that it
+imports, has other content than before; its functions are compiled when they are first called.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from ..dsl.source import read_source
+from ..dsl.suggest import did_you_mean
+from .function import Function
+from .source import Source
+
+
+class TdslWarning(UserWarning):
+    """The program is right but probably not what was meant."""
+
+
+class Module:
+    """A loaded program: `module.loss` is its function `loss`; iterating yields the names."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._functions: dict[str, Function] = {}
+        self._lock = threading.Lock()
+        self.__doc__ = source.index.doc
+        self.__name__ = os.path.splitext(os.path.basename(source.shown))[0]
+
+    @property
+    def __file__(self) -> str | None:
+        """Where the program stands; None for a text without a path."""
+        return self._source.path
+
+    @property
+    def source(self) -> str:
+        """The program's text."""
+        return self._source.text
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the checker remarked, drawn as text."""
+        return self._source.index.warnings
+
+    def __getattr__(self, name: str) -> Function:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        signatures = self._source.index.signatures
+        if name not in signatures:
+            near = did_you_mean(name, signatures)
+            known = ", ".join(signatures) or "none"
+            hint = f"did you mean {near!r}?" if near else f"functions: {known}"
+            raise AttributeError(
+                f"{self._source.shown} has no function {name!r}; {hint}", name=name, obj=self
+            )
+        with self._lock:
+            if name not in self._functions:
+                self._functions[name] = Function(self._source, name)
+            return self._functions[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source.index.signatures)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._source.index.signatures
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._source.index.signatures})
+
+    def __repr__(self) -> str:
+        lines = [f"<tdsl module {self._source.shown}>"]
+        lines += [
+            f"  {str(s).removeprefix('def ')}" for s in self._source.index.signatures.values()
+        ]
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return module_of, (self._source.path, self._source.text)
+
+
+def load(path: str | os.PathLike[str]) -> Module:
+    """The program in a file.
+
+    Called again, it returns the same Module unless the file or one of its imports has changed.
+    Raises TdslError with every error of the program, a missing file included.
+    """
+    shown = os.fspath(path)
+    if not isinstance(shown, str):
+        raise TypeError(f"a path is a string or a Path, not {type(path).__name__}")
+    return module_of(shown, read_source(shown))
+
+
+def compile(text: str, path: str | os.PathLike[str] | None = None) -> Module:
+    """The program in `text`; `path` is what messages call it and what its imports are relative to
+    (the current directory without one). Raises TdslError with every error of the program."""
+    if not isinstance(text, str):
+        raise TypeError(f"a program is a string, not {type(text).__name__}; `load` reads a file")
+    return module_of(None if path is None else os.fspath(path), text)
+
+
+_loaded: dict[tuple[str | None, str, str], Module] = {}
+_loaded_lock = threading.Lock()
+_KEPT = 256  # modules kept for reuse
+
+
+def module_of(path: str | None, text: str) -> Module:
+    """The Module of this version of a program: the one made before, or a new one."""
+    key = (path, text, os.getcwd())
+    with _loaded_lock:
+        found = _loaded.get(key)
+    if found is not None and found._source.index.current:
+        return found
+    module = Module(Source(path, text))
+    for warning in module.warnings:
+        warnings.warn("\n" + warning, TdslWarning, stacklevel=3)
+    with _loaded_lock:
+        while len(_loaded) >= _KEPT:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = module
+    return module

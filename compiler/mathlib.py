@@ -77,7 +77,7 @@ _TABLE = (
     Function("acos", 1, trigonometric.acos, 2, 2),
     Function("atan", 1, trigonometric.atan, 2, 2),
     Function("atan2", 2, trigonometric.atan2, 2, 2),
-    Function("pow", 2, power.pow, 1, 1),
+    Function("pow", 2, power.pow, 1, 1.5),
     Function("rsqrt", 1, power.rsqrt, 2, 2),
     Function("cbrt", 1, power.cbrt, 2, 2),
     Function("erf", 1, special.erf, 2, 2),

@@ -21,7 +21,7 @@ from .mathlib_coefficients import (
     EXP,
     LGAMMA,
     LOG_ERFC,
-    SINPI,
+    SIN_OF_PI,
     STIRLING,
 )
 from .mathlib_exponential import exp, power_of_two, reduce_by_log2
@@ -65,8 +65,9 @@ def erfc(x: Real) -> Real:
 
 
 def sin_of_pi_times(r: Real) -> Real:
-    """sin(π·r) for |r| ≤ ½."""
-    return r * (r * r).polynomial(SINPI)
+    """sin(π·r)/π for |r| ≤ ½."""
+    z = r * r
+    return (r * z).times_plus(z.polynomial(SIN_OF_PI), r)
 
 
 def lgamma_of_positive(a: Real) -> Real:
@@ -97,7 +98,7 @@ def lgamma_reflected(x: Real, positive: Real) -> tuple[Real]:
     inf = float("inf")
     a = x.absolute()
     sine = sin_of_pi_times(x - x.nearest()).absolute()
-    result = log(math.pi / (a * sine)) - positive
+    result = log(1.0 / (a * sine)) - positive
     # Next to 0 both sides of it agree; at the poles, and at -infinity, it is infinite.
     result = choose(a < 2.0**-60, positive, result)
     return (choose(sine.equals(0.0) | a.equals(inf), x.of(inf), result),)
@@ -138,8 +139,8 @@ def digamma_reflected(x: Real, positive: Real) -> tuple[Real]:
     """digamma(1 - x) - π/tan(πx) for x < 0."""
     r = x - x.nearest()
     sine = sin_of_pi_times(r)
-    cosine = sin_of_pi_times(0.5 - r.absolute())
-    result = positive - math.pi * (cosine / sine)
+    cosine = sin_of_pi_times(0.5 - r.absolute()) * math.pi
+    result = positive - cosine / sine
     return (choose(r.equals(0.0), x.of(float("nan")), result),)
 
 

@@ -195,13 +195,20 @@ def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
     LLVM's vectorisers and its unroller stay off."""
     module = llvm.parse_assembly(text)
     module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    options.loop_unrolling = False
-    options.loop_interleaving = False
-    passes = llvm.create_pass_builder(target_machine(machine), options)
-    passes.getModulePassManager().run(module, passes)
+    import os
+    L=os.environ.get('L','1')
+    if L!='-1':
+        options = llvm.create_pipeline_tuning_options(speed_level=1)
+        options.loop_vectorization = False
+        options.slp_vectorization = False
+        options.loop_unrolling = False
+        options.loop_interleaving = False
+        passes = llvm.create_pass_builder(target_machine(machine), options)
+        if L=='1': passes.getModulePassManager().run(module, passes)
+        else:
+            fpm=llvm.create_new_function_pass_manager(); fpm.add_simplify_cfg_pass(); fpm.add_instruction_combine_pass()
+            for fn in module.functions:
+                if not fn.is_declaration: fpm.run(fn,passes)
     return module
 
 

@@ -260,10 +260,16 @@ def type_tuple(parts: Parts) -> TupleType:
 # ---------------------------------------------------------------------------- statements
 
 
-def assign(parts: Parts) -> Assign:
-    value = parts[-1]
+def assign(parts: Parts) -> Assign | IndexAssign:
     names_ = next(p for p in parts if isinstance(p, tuple))
     first = parts[0].span if isinstance(parts[0], Token) else names_[0].span
+    if isinstance(parts[-1], tuple):  # ranges: a scalar in index notation
+        value, ranges_ = parts[-2:]
+        span = join(first, ranges_[-1].span)
+        if len(names_) > 1:
+            raise RefusalError("E0118", "ranges belong to one target, not to a tuple", span)
+        return IndexAssign(names_[0], (), value, ranges_, False, span)
+    value = parts[-1]
     return Assign(names_, value, join(first, value.span))
 
 

@@ -283,7 +283,9 @@ def _statement(s: Statement) -> list[str]:
             pieces = [f"{s.targets[0].id}: ", *_type(s.type), " = "]
             return _binding(pieces, s.value, INDENT)
         case IndexAssign():
-            pieces = [s.target.id, _bracket("[", [_expr(i) for i in s.indices], "]")]
+            pieces = [s.target.id]
+            if s.indices:
+                pieces.append(_bracket("[", [_expr(i) for i in s.indices], "]"))
             ranges = [f"{r.index.id} in {_bound(r.lo)}:{_bound(r.hi)}" for r in s.ranges]
             tail = f" for {', '.join(ranges)}" if ranges else ""
             operator = " += " if s.augmented else " = "

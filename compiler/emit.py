@@ -72,7 +72,7 @@ class _Emitter(Frame):
         for s in self.nest.body:
             match s:
                 case Store():
-                    self.store(s)
+                    self.target.store(self, lambda s=s: self.store(s))
                 case Update():
                     self.update(s)
                 case Reduce():
@@ -86,8 +86,7 @@ class _Emitter(Frame):
             if isinstance(s, Store | Update):
                 places.append((s.buffer, s.offset))
         for buffer, offset in places:
-            key = ("pointer", buffer.name)
-            self.once(key, lambda buffer=buffer: self.target.pointer(self, buffer))
+            self.pointer(buffer)
             for _, c in offset.terms:
                 self.size(c)
         for s in self.nest.body:
@@ -194,7 +193,9 @@ class _Emitter(Frame):
                 address = b.gep(address, [step], source_etype=element)
         if not wide:
             return ins.from_memory(b, self.load_one(address, element, guard), x.dtype)
-        lane_step = x.offset.coefficient(self.lane_index or 0) if self.lane_index is not None else None
+        lane_step = (
+            x.offset.coefficient(self.lane_index or 0) if self.lane_index is not None else None
+        )
         row = vector(element, self.lanes)
         if scattered is None and lane_step is not None and lane_step.const == 1:
             return ins.from_memory(b, self.load_row(address, row, x.dtype, mask), x.dtype)
@@ -363,10 +364,12 @@ class _Emitter(Frame):
         states = iter(ends)
         width = 1 if outer_lane else lanes
         for at in points:
-            copies = [[[next(states) for _ in range(_parts(a))] for a in s.accumulators]
-                      for _ in range(inner)]
+            copies = [
+                [[next(states) for _ in range(_parts(a))] for a in s.accumulators]
+                for _ in range(inner)
+            ]
             for k, a in enumerate(s.accumulators):
-                folded = self.fold(a, [copy[k] for copy in copies], width)
+                folded = self.fold(a, [copy[k] for copy in copies], width, s.loops)
                 key = (a.result, *((k, c) for k, c in at.items()))
                 self.scopes[-1][key] = folded
 
@@ -393,7 +396,7 @@ class _Emitter(Frame):
                 self.hoist_values(self.order[s], {})
             return self.reduce_loops(s, points, inner, loops[1:], states)
 
-        return self.counted(loops[0], carried, body)
+        return self.target.reduced_loop(self, loops[0], carried, body)
 
     def step(
         self, s: Reduce, points: list[Copies], inner: int, carried: Sequence[ir.Value]
@@ -432,26 +435,31 @@ class _Emitter(Frame):
         if a.position is None:
             return [ins.combine(self.b, a.reducer, old[0], x, d)]
         place = lanes(self.linear(a.position, at))
-        return list(
-            ins.choose_position(self.b, a.reducer, (old[0], old[1]), (x, place), d)
-        )
+        return list(ins.choose_position(self.b, a.reducer, (old[0], old[1]), (x, place), d))
 
-    def fold(self, a: Accumulator, copies: list[list[ir.Value]], width: int) -> ir.Value:
-        """Copies pairwise, then lanes by halves: a fixed tree."""
+    def fold(
+        self,
+        a: Accumulator,
+        copies: list[list[ir.Value]],
+        width: int,
+        loops: Sequence[Loop],
+    ) -> ir.Value:
+        """Copies pairwise, then lanes by halves, then threads: a fixed tree."""
         while len(copies) > 1:
-            pairs = [
-                self.merge(a, x, y) for x, y in zip(copies[::2], copies[1::2], strict=False)
-            ]
+            pairs = [self.merge(a, x, y) for x, y in zip(copies[::2], copies[1::2], strict=False)]
             copies = pairs + ([copies[-1]] if len(copies) % 2 else [])
         state = copies[0]
         whole = None if width == 1 else ins.reduce_lanes(self.b, a.reducer, state[0], a.value.dtype)
         if whole is not None:
-            return ins.rounded(self.b, whole, a.result.dtype)
+            state, width = [whole], 1
         while width > 1:
             width //= 2
             state = self.merge(
-                a, [self.half(x, 0, width) for x in state], [self.half(x, width, width) for x in state]
+                a,
+                [self.half(x, 0, width) for x in state],
+                [self.half(x, width, width) for x in state],
             )
+        state = self.target.joined(self, loops, state, lambda x, y: self.merge(a, x, y))
         out = state[-1]
         return out if a.position is not None else ins.rounded(self.b, out, a.result.dtype)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 import llvmlite.ir as ir
@@ -22,6 +22,7 @@ from .instructions import I1, I32, I64, memory_type
 from .llvm_vector import constant, intrinsic, vector, width_of
 from .loops import Buffer, Linear, Loop, Nest
 from .tile import Registers
+
 
 def formatted(t: ir.Type, text: str) -> ir.Value:
     """A constant of any type by its text."""
@@ -43,7 +44,9 @@ Copies = Mapping[int, int]
 class Target(Protocol):
     """All that differs between machines."""
 
-    registers: Registers
+    @property
+    def registers(self) -> Registers:
+        """What tiles are made for."""
 
     def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
         """Declare the function of a nest."""
@@ -57,9 +60,28 @@ class Target(Protocol):
     def output_loops(self, frame: Frame, loops: Sequence[Loop], body: Callable[[], None]) -> None:
         """Run `body` for every tile of the output."""
 
-    def fail(
-        self, frame: Frame, check: int, axis: int, index: ir.Value, size: ir.Value
-    ) -> None:
+    def reduced_loop(
+        self,
+        frame: Frame,
+        loop: Loop,
+        carried: Sequence[ir.Value],
+        body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+    ) -> Sequence[ir.Value]:
+        """Run a loop of a reduction; of a PARALLEL one, this thread's part."""
+
+    def joined(
+        self,
+        frame: Frame,
+        loops: Sequence[Loop],
+        state: list[ir.Value],
+        merge: Callable[[list[ir.Value], list[ir.Value]], list[ir.Value]],
+    ) -> list[ir.Value]:
+        """What all threads that share `loops` have accumulated, in every one of them."""
+
+    def store(self, frame: Frame, write: Callable[[], None]) -> None:
+        """Let one thread `write` the results of a tile."""
+
+    def fail(self, frame: Frame, check: int, axis: int, index: ir.Value, size: ir.Value) -> None:
         """Report an index out of range and leave the function (ends the block)."""
 
     def finish(self, frame: Frame) -> None:
@@ -124,11 +146,7 @@ class Frame:
         for mono, c in d.terms:
             product: ir.Value | None = None
             for atom in mono:
-                x = (
-                    self.once(("dim", atom), lambda a=atom: self.target.size(self, a))
-                    if isinstance(atom, str)
-                    else self._floor_division(atom)
-                )
+                x = self._named(atom) if isinstance(atom, str) else self._floor_division(atom)
                 product = x if product is None else self.b.mul(product, x)
             if product is None:
                 product = constant(I64, c)
@@ -137,6 +155,9 @@ class Frame:
             total = product if total is None else self.b.add(total, product)
         assert total is not None
         return total
+
+    def _named(self, name: str) -> Any:
+        return self.once(("dim", name), lambda: self.target.size(self, name))
 
     def _floor_division(self, atom: FloorDiv) -> ir.Value:
         b, x = self.b, self.size(atom.numerator)
@@ -164,20 +185,24 @@ class Frame:
         loop: Loop,
         carried: Sequence[ir.Value],
         body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+        stride: tuple[ir.Value, ir.Value] | None = None,
     ) -> list[ir.Value]:
-        """A loop over `loop` with values carried round; the test stands at the end."""
+        """A loop over `loop` with values carried round; the test stands at the end. `stride` is
+        where one of several threads starts, and how far it steps."""
         b = self.b
         extent = self.size(loop.extent)
         start = b.block
         inside = b.append_basic_block(f"for_{self.nest.index_names[loop.index]}")
         after = b.append_basic_block("end")
-        if provably_positive(loop.extent):
+        first, step = stride or (constant(I64, 0), constant(I64, loop.step))
+        entered = stride is None and provably_positive(loop.extent)
+        if entered:
             b.branch(inside)
         else:
-            b.cbranch(b.icmp_signed("<", constant(I64, 0), extent), inside, after)
+            b.cbranch(b.icmp_signed("<", first, extent), inside, after)
         b.position_at_end(inside)
         at = b.phi(I64)
-        at.add_incoming(constant(I64, 0), start)
+        at.add_incoming(first, start)
         phis = []
         for x in carried:
             phi = b.phi(x.type)
@@ -187,19 +212,19 @@ class Frame:
         with self.scope():
             out = body(phis)
         self.close(loop)
-        further = b.add(at, constant(I64, loop.step), flags=["nsw"])
+        further = b.add(at, step, flags=["nsw"])
         latch = b.block
         at.add_incoming(further, latch)
         for phi, x in zip(phis, out, strict=True):
             phi.add_incoming(x, latch)
         b.cbranch(b.icmp_signed("<", further, extent), inside, after)
         b.position_at_end(after)
-        if provably_positive(loop.extent):
+        if entered:
             return list(out)
         results = []
-        for first, last in zip(carried, out, strict=True):
-            phi = b.phi(first.type)
-            phi.add_incoming(first, start)
+        for before, last in zip(carried, out, strict=True):
+            phi = b.phi(before.type)
+            phi.add_incoming(before, start)
             phi.add_incoming(last, latch)
             results.append(phi)
         return results
@@ -299,27 +324,33 @@ class Frame:
 
     # ----------------------------------------------------------------- addresses
 
+    def pointer(self, buffer: Buffer) -> ir.Value:
+        return self.once(("pointer", buffer.name), lambda: self.target.pointer(self, buffer))
+
     def address(self, buffer: Buffer, x: Linear, at: Copies) -> ir.Value:
         """Where `buffer[x]` stands, for the first lane. Made loop by loop, outermost first, so that
         an inner loop adds its own part only."""
         b = self.b
         element = memory_type(buffer.dtype)
-        p = self.once(("pointer", buffer.name), lambda: self.target.pointer(self, buffer))
+        p = self.pointer(buffer)
         key: tuple[Any, ...] = ("address", buffer.name)
         if x.const.terms:
             key = (*key, x.const)
-            p = self.once(key, lambda p=p: b.gep(p, [self.size(x.const)], source_etype=element))
+            p = self.once(key, partial(self._displaced, p, x.const, element))
         order = list(self.loops)
         late = 0
         for k, c in sorted(x.terms, key=lambda t: order.index(t[0])):
-            copy = at.get(k, 0)
-            if copy and (self.loops[k].lanes > 1 or self.whole(self.loops[k], self.loops[k].step)):
-                if c.const is not None:
-                    late += copy * self.loops[k].lanes * c.const  # a displacement
-                    copy = 0
+            copy, loop = at.get(k, 0), self.loops[k]
+            exact = loop.lanes > 1 or self.whole(loop, loop.step)
+            if copy and exact and c.const is not None:
+                late += copy * loop.lanes * c.const  # a displacement
+                copy = 0
             key = (*key, k, copy, c)
-            p = self.once(key, lambda p=p, k=k, c=c, copy=copy: self._step(p, k, c, copy, element))
+            p = self.once(key, partial(self._step, p, k, c, copy, element))
         return b.gep(p, [constant(I64, late)], source_etype=element) if late else p
+
+    def _displaced(self, p: ir.Value, by: Dim, element: ir.Type) -> ir.Value:
+        return self.b.gep(p, [self.size(by)], source_etype=element)
 
     def _step(self, p: ir.Value, k: int, c: Dim, copy: int, element: ir.Type) -> ir.Value:
         step = self.index(k, {k: copy})

@@ -14,7 +14,6 @@ from .kernels import Kernel, Kernels, is_identity_read
 from .lower import preferred_tile
 from .tile import Preference, Registers
 
-
 EPILOGUE = 8
 """Operations that a full register tile may be followed by: its code is repeated for every
 accumulator."""

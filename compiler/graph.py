@@ -21,7 +21,7 @@ from typing import Any
 
 from . import scalar as sc
 from .dims import Dim, dim
-from .dtypes import I64, DType
+from .dtypes import BOOL, I64, DType
 from .scalar import Scalar
 from .span import BUILTIN, Span
 
@@ -161,16 +161,11 @@ def comp(
     body = sc.settle(body)
     bounds = tuple(extents)
     dims = tuple(shape) if shape is not None and target is not None else bounds[:rank]
-    dtype = I64 if reducer in ("argmax", "argmin") else body.dtype
-    if reducer in ("sum", "prod") and (dtype.is_bool or dtype.is_integer):
-        dtype = I64  # PyTorch's: integer sums are 64-bit
-        body = sc.convert(body, I64)
-    elif reducer in ("any", "all"):
+    dtype = body.dtype if reducer is None else reduced_dtype(reducer, body.dtype)
+    if reducer in ("any", "all"):
         body = sc.truth(body)
-        dtype = body.dtype
-    elif reducer in ("max", "min", "argmax", "argmin") and body.dtype.is_bool:
-        body = sc.convert(body, I64)
-        dtype = I64
+    elif reducer in ("sum", "prod") or (reducer is not None and body.dtype.is_bool):
+        body = sc.convert(body, dtype)
     key = (Comp, reducer, bounds, rank, body, target, dims)
     if span is BUILTIN:
         span = _scope.get().span
@@ -181,6 +176,16 @@ def comp(
         ),
     )
     return out
+
+
+def reduced_dtype(reducer: str, d: DType) -> DType:
+    """The dtype of a reduction over elements of dtype `d` (PyTorch's)."""
+    if reducer in ("argmax", "argmin"):
+        return I64
+    if reducer in ("any", "all"):
+        return BOOL
+    whole = d.is_integer or d.is_bool
+    return I64 if d.is_bool or (whole and reducer in ("sum", "prod")) else d
 
 
 def gradient(of: Node, wrt: Node, name: str | None = None, span: Span = BUILTIN) -> Gradient:

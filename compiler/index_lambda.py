@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from . import scalar as sc
 from .dims import Dim, dim, is_one
 from .dtypes import DType
-from .graph import Comp, Node, comp, identity_read
+from .graph import Comp, Node, comp, identity_read, reduced_dtype
 from .scalar import Scalar
 from .span import BUILTIN, Span
 
@@ -199,7 +199,8 @@ def reduce(
 ) -> IndexLambda:
     """Reduce over `axes` (None: all of them)."""
     over = sorted({axis_of(a, x.rank) for a in axes}) if axes is not None else list(range(x.rank))
-    over = over if x.rank else []
+    if not x.rank or not over:
+        return _of_one(x, reducer)
     kept = [k for k in range(x.rank) if k not in over]
     order = [*kept, *over]
     at = {axis: sc.index(position) for position, axis in enumerate(order)}
@@ -207,3 +208,12 @@ def reduce(
     node: Comp = comp(body, [x.shape[k] for k in order], len(kept), reducer)
     out = of_node(node)
     return insert_axes(out, over) if keepdim else out
+
+
+def _of_one(x: IndexLambda, reducer: str) -> IndexLambda:
+    """The reduction of one element: itself, in the reduction's dtype."""
+    dtype = reduced_dtype(reducer, x.dtype)
+    if reducer in ("argmax", "argmin"):
+        return IndexLambda(x.shape, sc.const(0, dtype))
+    body = sc.truth(x.body) if dtype.is_bool else x.body
+    return IndexLambda(x.shape, sc.convert(body, dtype))

@@ -8,10 +8,22 @@ which comprehensions share a loop nest (`fuse`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from . import ranges
 from . import scalar as sc
-from .graph import Comp, Function, Input, Node, comp, identity_read, postorder, rewrite, with_body, with_operands
+from .graph import (
+    Comp,
+    Function,
+    Input,
+    Node,
+    comp,
+    identity_read,
+    postorder,
+    rewrite,
+    with_body,
+    with_operands,
+)
 from .primitives import PRIMITIVES
 from .scalar import Scalar
 
@@ -58,9 +70,7 @@ def inline(fn: Function) -> Function:
             for r in sc.reads((node.body, *(node.target or ()))):
                 uses.setdefault(r.tensor, []).append((node, r))
     dissolved = {
-        p
-        for p, sites in uses.items()
-        if isinstance(p, Comp) and _dissolves(p, sites, p in kept)
+        p for p, sites in uses.items() if isinstance(p, Comp) and _dissolves(p, sites, p in kept)
     }
 
     def rule(node: Node) -> Node:
@@ -157,7 +167,7 @@ def extract(fn: Function) -> Function:
             return node
         body = node.body
         for part in _repeated_parts(node):
-            body = sc.rewrite(body, lambda x, part=part: _as_read(node, part, x))
+            body = sc.rewrite(body, partial(_as_read, node, part))
         return node if body is node.body else with_body(node, body)
 
     return fn.with_outputs(rewrite(fn.outputs, rule))

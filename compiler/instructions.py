@@ -293,7 +293,7 @@ def _integer_power(
 
 def _power_function(module: ir.Module, t: ir.Type) -> ir.Function:
     """Repeated squaring over all bits of the exponent, taken as unsigned."""
-    name = f"integer_power_{t}".translate(str.maketrans({c: "_" for c in " <>"}))
+    name = f"integer_power_{t}".translate(str.maketrans(" <>", "___"))
     found: Any = module.globals.get(name)
     if found is not None:
         return found
@@ -336,8 +336,8 @@ def cast(b: ir.IRBuilder, x: ir.Value, of: DType, to: DType) -> ir.Value:
             return b.fcmp_unordered("!=", x, constant(x.type, 0))
         return x if of.is_bool else b.icmp_unsigned("!=", x, constant(x.type, 0))
     if of.is_float and to.is_float:
-        if to is F16 and x.type != vector(FLOAT, width):  # at once: rounding twice is not rounding
-            return b.fpext(b.fptrunc(x, vector(HALF, width)), target)
+        if to.bits == 16 and x.type != vector(FLOAT, width):  # rounding twice is not rounding
+            x = _rounded_to_odd(b, x)
         if x.type != target:
             x = b.fptrunc(x, target) if target == vector(FLOAT, width) else b.fpext(x, target)
         return rounded(b, x, to)
@@ -346,7 +346,7 @@ def cast(b: ir.IRBuilder, x: ir.Value, of: DType, to: DType) -> ir.Value:
         return intrinsic(b, name, [x], result=target, overload=[target, x.type])
     unsigned = of.is_bool or of.kind == "u"
     if to.is_float:
-        exact = F64 if to is F16 else F32 if to is BF16 else to
+        exact = F64 if to.bits == 16 else to
         wide = register_type(exact, width)
         y = b.uitofp(x, wide) if unsigned else b.sitofp(x, wide)
         return y if exact is to else cast(b, y, exact, to)
@@ -356,6 +356,19 @@ def cast(b: ir.IRBuilder, x: ir.Value, of: DType, to: DType) -> ir.Value:
     if want.width > have.width:
         return b.zext(x, target) if unsigned else b.sext(x, target)
     return x
+
+
+def _rounded_to_odd(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """f64 to f32 such that rounding again, to a narrower type, rounds the f64 once: towards 0, and
+    an inexact result's last bit is set (Boldo and Melquiond 2008)."""
+    width = width_of(x.type)
+    y = b.fptrunc(x, vector(FLOAT, width))
+    back = b.fpext(y, x.type)
+    bits = b.bitcast(y, vector(I32, width))
+    magnitude = [intrinsic(b, "llvm.fabs", [v]) for v in (back, x)]
+    away = b.zext(b.fcmp_ordered(">", *magnitude), bits.type)
+    inexact = b.zext(b.fcmp_ordered("!=", back, x), bits.type)
+    return b.bitcast(b.or_(b.sub(bits, away), inexact), y.type)
 
 
 # --------------------------------------------------------------------------- reductions

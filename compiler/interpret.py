@@ -10,6 +10,7 @@ range under a taken branch is an `IndexError`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +122,7 @@ class _Evaluation:
     def reduced(self, body: Array) -> Array:
         node = self.node
         rank, reducer = node.rank, node.reducer
-        flat = body.reshape(*body.shape[:rank], -1)
+        flat = body.reshape(*body.shape[:rank], math.prod(body.shape[rank:]))
         if flat.shape[-1] == 0 and reducer in ("max", "min", "argmax", "argmin"):
             raise ValueError(f"{reducer} over an empty range")
         function: Any = {

@@ -53,16 +53,13 @@ class Linear:
         return next((c for k, c in self.terms if k == index), None)
 
 
-_value = dataclass(frozen=True, eq=False, slots=True)
-
-
-@_value
+@dataclass(frozen=True, eq=False, slots=True)
 class Number:
     value: int | float | bool
     dtype: DType
 
 
-@_value
+@dataclass(frozen=True, eq=False, slots=True)
 class IndexValue:
     """An integer known from the indices and sizes alone."""
 
@@ -70,7 +67,7 @@ class IndexValue:
     dtype: DType = I64
 
 
-@_value
+@dataclass(frozen=True, eq=False, slots=True)
 class Check:
     """`index` must lie in 0:size, else the call fails with entry `id` of the artifact's checks."""
 
@@ -80,7 +77,7 @@ class Check:
     axis: int
 
 
-@_value
+@dataclass(frozen=True, eq=False, slots=True)
 class Load:
     """`buffer[offset + Σ stride·index]`, where `guard` holds (0 elsewhere). `gathered` holds the
     indices that are computed. `hoistable` says that the place is in range wherever the load's own
@@ -95,14 +92,14 @@ class Load:
     dtype: DType
 
 
-@_value
+@dataclass(frozen=True, eq=False, slots=True)
 class Apply:
     name: str
     args: tuple[Value, ...]
     dtype: DType
 
 
-@_value
+@dataclass(frozen=True, eq=False, slots=True)
 class Result:
     """What a `Reduce` earlier in the nest left for this point of the tile."""
 
@@ -293,7 +290,11 @@ def loop_text(loop: Loop, names: dict[int, str]) -> str:
 
 def linear_text(at: Linear, names: dict[int, str]) -> str:
     parts = [
-        names[k] if c.const == 1 else f"{names[k]}*{c}" if len(c.terms) == 1 else f"{names[k]}*({c})"
+        names[k]
+        if c.const == 1
+        else f"{names[k]}*{c}"
+        if len(c.terms) == 1
+        else f"{names[k]}*({c})"
         for k, c in at.terms
     ]
     if at.const.terms or not parts:
@@ -320,8 +321,8 @@ def _value_text(
         case Number():
             return str(x.value)
         case IndexValue():
-            return f"({linear_text(x.at, names)})" if len(x.at.terms) > 1 else linear_text(
-                x.at, names
+            return (
+                f"({linear_text(x.at, names)})" if len(x.at.terms) > 1 else linear_text(x.at, names)
             )
         case Result():
             return x.name
@@ -395,7 +396,9 @@ def _verify_value(x: Value, bound: set[int], defined: set[Value]) -> None:
         case Result():
             assert x in defined, f"{x.name} is used before it is computed"
         case Apply("where", (test, then, other)):
-            assert test.dtype is BOOL and then.dtype is other.dtype is x.dtype, "a badly typed where"
+            assert test.dtype is BOOL and then.dtype is other.dtype is x.dtype, (
+                "a badly typed where"
+            )
         case Apply("cast"):
             pass
         case Apply():

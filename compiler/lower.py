@@ -67,9 +67,7 @@ def lower(program: Program) -> LoopProgram:
 
 def preferred_tile(c: Comp, registers: Registers) -> Preference:
     """The tile that `c` wants when it stands alone, wherever its operands live."""
-    stored = {
-        n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in (c, *operands(c))
-    }
+    stored = {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in (c, *operands(c))}
     nest = _Lowering(stored, Kernel((c,)), []).nest("alone")
     return preference(nest, registers)
 
@@ -153,7 +151,7 @@ class _Lowering:
             body.append(self.reduction(c, value))
         self.known[c] = value
         for b in buffers:
-            at = sc.affine({k: s for k, s in enumerate(strides(c.shape))})
+            at = sc.affine(dict(enumerate(strides(c.shape))))
             body.append(Store(b, self.linear([(at, dim(1))]), value))
 
     def reduction(self, c: Comp, result: Result) -> Reduce:
@@ -245,9 +243,7 @@ class _Lowering:
         for axis, (at, size, step) in enumerate(zip(indices, shape, strides(shape), strict=True)):
             extents = self.comp.extents
             here = ranges.in_range(at, size, extents)
-            under = here or all(
-                ranges.in_range(at, size, extents, ranges.facts(c)) for c in guard
-            )
+            under = here or all(ranges.in_range(at, size, extents, ranges.facts(c)) for c in guard)
             safe, proved = safe and here, proved and under
             form = sc.as_affine(at)
             # an affine index without a guard is in range by the front end's rules
@@ -313,8 +309,8 @@ def _mergeable(comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]]) -> fr
             if isinstance(a, sc.Affine)
         }
         inside |= {r for r in roots if isinstance(r, sc.Affine)}
-        for x in inside:
-            for k, _ in x.terms:
+        for form in inside:
+            for k, _ in form.terms:
                 apart |= {own[k], own[k] - 1}
         for x in sc.reads(roots):
             if x.tensor in comps:

@@ -97,7 +97,7 @@ _POINTWISE = (
     Pointwise("softplus", ("x",), "max(x, 0) + log1p(exp(-abs(x)))", {"x": "sigmoid(x)"}),
     Pointwise("log1mexp", ("x",),  # log(1 - exp(x)), x < 0; Maechler 2012
               "log(-expm1(x)) if x > -0.6931471805599453 else log1p(-exp(x))",
-              {"x": "-1 / expm1(-x)"}, domain=((-6.0, -0.1),)),
+              {"x": "exp(x) / expm1(x)"}, domain=((-6.0, -0.1),)),
     Pointwise("logaddexp", ("x", "y"),
               "x if x == y and isinf(x) else max(x, y) + log1p(exp(-abs(x - y)))",
               {"x": "sigmoid(x - y)", "y": "sigmoid(y - x)"}),

@@ -59,9 +59,7 @@ class Program:
         return "\n".join(lines) + "\n"
 
     def _span(self, b: Buffer) -> str:
-        return next(
-            (f"  kernels {t.first}–{t.last}" for t in self.lifetimes if t.buffer is b), ""
-        )
+        return next((f"  kernels {t.first}–{t.last}" for t in self.lifetimes if t.buffer is b), "")
 
 
 def plan(kernels: Kernels) -> Program:

@@ -119,9 +119,7 @@ def _minus(x: Affine, y: Affine, less: int) -> Affine:
     return sc.affine(terms, x.const - y.const - less)
 
 
-def in_range(
-    at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affine] = ()
-) -> bool:
+def in_range(at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affine] = ()) -> bool:
     """Whether `0 <= at < size` is proved, for indices in their extents where `known` are >= 0."""
     match at:
         case Affine():

@@ -228,14 +228,18 @@ def convert(x: Scalar, dtype: DType) -> Scalar:
             return (
                 const(x.value, dtype) if dtype.is_float or not x.dtype.is_float else _cast(x, dtype)
             )
+        case Op("where", (test, then, other)) if x.dtype.is_weak and dtype.is_float:
+            return op("where", test, convert(then, dtype), convert(other, dtype))
+        case Op("cast", (inner,)) if x.dtype is WEAK_FLOAT and dtype.is_float:
+            return convert(inner, dtype)
         case Op() if x.dtype is WEAK_FLOAT and dtype.is_float:
-            if x.name == "cast":
-                return convert(x.args[0], dtype)
-            if x.name == "where":
-                return op("where", x.args[0], *(convert(a, dtype) for a in x.args[1:]))
             return op(x.name, *(convert(a, dtype) for a in x.args))
         case Call() if x.dtype is WEAK_FLOAT and dtype.is_float:
-            return call(x.function, [convert(a, dtype) for a in x.args])
+            if all(a.dtype.is_weak for a in x.args):
+                out = call(x.function, [convert(a, dtype) for a in x.args])
+                if out.dtype is dtype:
+                    return out
+            return _cast(x, dtype)  # a function like `1.0 if x > 0 else 0.0`
         case _:
             return _cast(x, dtype)
 

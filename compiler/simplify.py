@@ -197,11 +197,6 @@ class _Rewriter:
                 folded = _folded(x)
                 if folded is not x:
                     return folded
-        for equation, shift in SHIFTS:
-            out = shift(x)
-            if out is not None:
-                self.stabilized.append(equation)
-                return out
         for rule, stabilizing in _rules(head(x)):
             out = rule.apply(x)
             if out is not None and out is not x:
@@ -209,6 +204,11 @@ class _Rewriter:
                     out = sc.convert(out, x.dtype)
                 if stabilizing:
                     self.stabilized.append(rule.equation)
+                return out
+        for equation, shift in SHIFTS:
+            out = shift(x)
+            if out is not None:
+                self.stabilized.append(equation)
                 return out
         return x
 

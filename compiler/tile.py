@@ -125,7 +125,9 @@ def _tiled(loop: Loop, along: int | None, lanes: int, copies: dict[int, int]) ->
 def _element_bytes(nest: Nest, values: Sequence[Value]) -> int:
     """Bytes of the dtype that most lanes hold: the widest float, else the widest in memory."""
     floats = {x.dtype.size for x in postorder(values) if x.dtype.is_float and not x.dtype.is_weak}
-    floats |= {s.buffer.dtype.size for s in nest.body if isinstance(s, Store) and s.buffer.dtype.is_float}
+    floats |= {
+        s.buffer.dtype.size for s in nest.body if isinstance(s, Store) and s.buffer.dtype.is_float
+    }
     if floats:
         return max(4, *floats)
     sizes = [x.dtype.size for x in postorder(values) if isinstance(x, Load)]
@@ -228,7 +230,7 @@ def _copies(body: _Body, along: int | None, registers: Registers) -> dict[int, i
         if saved > 0 and budget >= 4:
             wide = {along: 2, rows[0]: max(1, budget // 2)}
         else:
-            wide = {along: min(4, budget)}
+            wide = {along: min(8, budget)}  # long rows: fewer passes over far pages
         return _fitted(wide, extents, lanes)
     if len(rows) >= 2 and budget >= 4:
         side = 4 if budget >= 16 else 2

@@ -37,7 +37,7 @@ from .check_inlining import fitted_arguments
 from .modules import Program
 from .syntax import ConstDecl, DefDecl, FnDecl, Import, Module
 
-MAX_CALLS = 20_000  # bodies read for one function: calls of calls multiply
+MAX_CALLS = 5_000  # bodies read for one function: calls of calls multiply
 RECURSION = 60_000  # Python frames: MAX_DEPTH levels of syntax, times the depth of calls
 
 

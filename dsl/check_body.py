@@ -19,7 +19,7 @@ from ..compiler.index_lambda import IndexLambda
 from ..compiler.span import Span
 from .check_frame import Frame, Local, Value, kind_of
 from .check_index_statements import index_assign
-from .check_types import annotated, dtype_hint, fit_dtype, tensor_type
+from .check_types import annotated, tensor_type
 from .syntax import Assign, DefDecl, IndexAssign, Name, Return, TupleType, TypeExpr
 
 
@@ -86,7 +86,7 @@ def _declared(frame: Frame, s: Assign, t: TypeExpr, value: Value) -> Value:
         return None
     if value.rank == 0 and stated.shape:
         value = IndexLambda(stated.shape, value.body)
-    x = annotated(frame, value, t, s.value.span, "E0404", f"`{s.targets[0].id}`")
+    x = annotated(frame, value, t, s.value.span, f"`{s.targets[0].id}` is")
     if x is None:
         return None
     return il.of_node(rename(il.materialize(x, span=s.span), s.targets[0].id, s.span))
@@ -177,21 +177,9 @@ def _as_declared(
         )
     out: list[IndexLambda] = []
     for t, x in zip(types, values, strict=True):
-        stated = tensor_type(frame, t)
-        if stated is None:
-            continue
-        fitted = fit_dtype(x, stated.dtype)
-        if fitted is not None and fitted.shape == stated.shape:
+        fitted = annotated(frame, x, t, s.value.span, f"`{frame.name}` returns")
+        if fitted is not None:
             out.append(fitted)
-            continue
-        code = "E0404" if fitted is None else "E0515"
-        frame.error(
-            code,
-            f"`{frame.name}` returns {il.type_text(x)}, but the annotation says {stated}",
-            s.value.span,
-            dtype_hint(x, stated.dtype) if fitted is None else None,
-            (Note(f"declared {stated} here", t.span), *frame.dim_notes(stated.shape, x.shape)),
-        )
     if len(out) < len(types):
         return None
     return tuple(out) if is_tuple else out[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
-from ..compiler.dims import Dim, provably_nonnegative
+from ..compiler.dims import Dim, FloorDiv, dim, provably_nonnegative
 from ..compiler.errors import Diagnostic, Note
 from ..compiler.graph import Requirement, Scope
 from ..compiler.index_lambda import IndexLambda, OpError
@@ -120,8 +120,9 @@ class Sizes:
         """Whether `d >= 0` whenever the function's arguments fit its signature."""
         if provably_nonnegative(d):
             return True
+        lower = least_without_floors(d)
         known = (*self.facts, *self.requirements)
-        return any(provably_nonnegative(d - fact) for fact in known)
+        return provably_nonnegative(lower) or any(provably_nonnegative(lower - f) for f in known)
 
 
 @dataclass
@@ -205,6 +206,19 @@ class Frame:
         message = f"{what} needs {relation(d)}"
         self.sizes.requirements.setdefault(d, Requirement(d, message, span))
         return True
+
+
+def least_without_floors(d: Dim) -> Dim:
+    """A lower bound of `d` in which `c*(a//c)` is gone: at most `a`, at least `a - (c - 1)`."""
+    total = dim(0)
+    for mono, c in d.terms:
+        match mono:
+            case (FloorDiv(a, divisor),) if c % divisor == 0:
+                bound = a if c < 0 else a - (divisor - 1)
+                total = total + bound * (c // divisor)
+            case _:
+                total = total + Dim(((mono, c),))
+    return total
 
 
 def relation(d: Dim) -> str:

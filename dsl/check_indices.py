@@ -28,6 +28,7 @@ from .check_ranges import infer
 from .check_subscripts import from_end, source_text, within
 from .suggest import did_you_mean
 from .syntax import (
+    Call,
     Ellipsis_,
     Expr,
     Name,
@@ -40,6 +41,7 @@ from .syntax import (
 from .syntax_walk import names_read
 
 POSITIONS = ("argmax", "argmin")  # reducers whose value is an index
+_MODES = ("clamp", "wrap", "zero")  # what a read beyond the bounds gives; for later
 
 
 @dataclass
@@ -105,6 +107,14 @@ def read(frame: Frame, e: Subscript, ix: Indices) -> Value:
             "what is indexed here depends on an index itself",
             e.base.span,
             "name it in an index statement of its own: `t[i, j] = …`, then read `t[i, j]`",
+        )
+    mode = next((i for i in e.items if isinstance(i, Call) and i.func.id in _MODES), None)
+    if mode is not None and len(mode.args) == 1 and not mode.keywords:
+        return frame.error(
+            "E0607",
+            f"the index mode `{mode.func.id}` is not supported yet",
+            mode.span,
+            "pad the tensor, or read under a condition: `u[i-1] if i > 0 else 0`",
         )
     base = frame.operand(e.base, None)
     items = [

@@ -49,6 +49,8 @@ def row_call(frame: Frame, e: Call, row: Row, ix: Indices | None) -> Value:
             row.apply(*arguments.values()) if isinstance(row, Pointwise) else row.apply(**arguments)
         )
     except OpError as error:
+        if indexed and not isinstance(row, Pointwise):
+            return _elementwise_only(frame, e, row, arguments, None)
         operands = [(f"`{n}`", arguments[n], bound[n].span) for n in bound]
         return frame.op_error(error, e.span, operands)
     if not isinstance(row, Pointwise) and (indexed or frame.scalar):
@@ -92,7 +94,12 @@ def _elementwise_only(
     """Of the rows that are no scalar functions, those that work element by element (as `clamp`)
     may stand on scalars: they read nothing that their arguments do not."""
     given = [a.body for a in arguments.values() if isinstance(a, IndexLambda)]
-    if isinstance(out, IndexLambda) and set(sc.reads([out.body])) <= set(sc.reads(given)):
+    reducer = row.name in ops.INDEX_REDUCERS
+    if (
+        not reducer
+        and isinstance(out, IndexLambda)
+        and set(sc.reads([out.body])) <= set(sc.reads(given))
+    ):
         return out
     if frame.scalar:
         return frame.error(
@@ -100,7 +107,7 @@ def _elementwise_only(
         )
     hint = (
         f"over named indices it is `{row.name}[k](…)`"
-        if row.name in ops.INDEX_REDUCERS
+        if reducer
         else f"apply it to whole tensors first (`t = {row.name}(…)`) and read `t[…]`"
     )
     message = f"`{row.name}` takes whole tensors, not one element in index notation"

@@ -242,18 +242,20 @@ def dtype_hint(x: IndexLambda, dtype: DType) -> str:
 
 
 def annotated(
-    frame: Frame, x: IndexLambda, t: TypeExpr, span: Span, code: str, what: str
+    frame: Frame, x: IndexLambda, t: TypeExpr, span: Span, what: str
 ) -> IndexLambda | None:
-    """`x` as a value of the stated type; an error shows both types."""
+    """`x` as a value of the stated type; an error shows both types. `what` begins its sentence:
+    "`d` is", "`f` returns"."""
     stated = tensor_type(frame, t)
     if stated is None:
         return None
     fitted = fit_dtype(x, stated.dtype)
     if fitted is not None and fitted.shape == stated.shape:
         return fitted
-    notes = (Note(f"declared {stated} here", t.span), *frame.dim_notes(stated.shape, x.shape))
-    given = il.type_text(x)
-    hint = dtype_hint(x, stated.dtype) if fitted is None else None
     return frame.error(
-        code, f"{what} is {given}, but the annotation says {stated}", span, hint, notes
+        "E0404" if fitted is None else "E0515",
+        f"{what} {il.type_text(x)}, but the annotation says {stated}",
+        span,
+        dtype_hint(x, stated.dtype) if fitted is None else None,
+        (Note(f"declared {stated} here", t.span), *frame.dim_notes(stated.shape, x.shape)),
     )

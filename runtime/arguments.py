@@ -87,7 +87,7 @@ def _converted(signature: Signature, p: Value, value: Any) -> Any:
     where = f"{signature.name}(): {p.name} must be {p.type_text}"
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         if p.shape:
-            raise ArgumentValueError(f"{where}, not the number {value!r}")
+            raise ArgumentValueError(f"{where}, not the number {_shown(value)}")
         return _number(where, p.dtype, value)
     weak = isinstance(value, list | tuple)
     array = _as_array(where, value)
@@ -120,19 +120,26 @@ def _described(array: np.ndarray[Any, Any]) -> str:
 def _number(where: str, dtype: DType, value: bool | int | float) -> Any:
     """A Python number as a 0-d array: `True` counts as 1; nothing else changes kind."""
     if dtype.is_bool and not isinstance(value, bool):
-        raise ArgumentTypeError(f"{where}, not {value!r}; write `{value!r} != 0`")
+        raise ArgumentTypeError(f"{where}, not {_shown(value)}")
     if dtype.is_integer and isinstance(value, float):
         raise ArgumentTypeError(f"{where}, not the float {value!r}; write `int({value!r})`")
     if dtype.is_integer:
         info = np.iinfo(dtype.numpy)
         if not info.min <= value <= info.max:
             raise ArgumentValueError(
-                f"{where}, whose values are {info.min} … {info.max}; {value} is outside"
+                f"{where}, whose values are {info.min} … {info.max}; {_shown(value)} is outside"
             )
     try:
         return _cast(np.asarray(float(value) if dtype.is_float else value), dtype)
     except OverflowError:
-        raise ArgumentValueError(f"{where}, and {value:.3e} does not fit") from None
+        raise ArgumentValueError(f"{where}, and {_shown(value)} does not fit") from None
+
+
+def _shown(value: bool | int | float) -> str:
+    """A number as text; a giant one by its length (Python refuses to print it)."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    return repr(value)
 
 
 def _cast(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llvmlite import ir
-
 import tdsl
+from llvmlite import ir
 from tdsl.compiler import dtypes, graph, target_cpu
 from tdsl.compiler.binding import Bind, Equal, bind, binding_steps
 from tdsl.compiler.dims import dim, named

@@ -1,0 +1,249 @@
+"""Calls with unusual or wrong arguments: the right answer, or an error that says what to do."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+import tdsl
+
+PROGRAM = """
+def f(x: f32[n, d], w: f32[d], s: f32) -> f32[n]:
+    return (x @ w) * s
+
+def pick(x: f64[n], i: i64[m]) -> f64[m]:
+    p[k] = x[i[k]]
+    return p
+
+def planar(x: f64[n, 3]) -> f64:
+    return sum(x)
+
+def both(x: f64[n], y: f64[n]) -> f64:
+    return sum(x * y)
+
+def count(k: i32, b: bool) -> i32:
+    return k if b else -k
+
+def shorter(x: f64[n]) -> f64[n-2]:
+    y[i] = x[i] + x[i + 2] for i in 0:n-2
+    return y
+
+def largest(x: f64[n]) -> f64:
+    return max(x)
+"""
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+W = np.array([1, -2, 0.5], np.float32)
+EXPECTED = (X @ W) * np.float32(2)
+
+
+@pytest.fixture(scope="module")
+def m() -> tdsl.Module:
+    return tdsl.compile(PROGRAM)
+
+
+def test_the_plain_call(m: tdsl.Module) -> None:
+    np.testing.assert_array_equal(m.f(X, W, 2.0), EXPECTED)
+
+
+def misaligned(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    raw = np.empty(a.nbytes + 1, np.uint8)[1:]
+    out = raw.view(a.dtype).reshape(a.shape)
+    out[...] = a
+    assert not out.flags.aligned
+    return out
+
+
+def read_only(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    out = a.copy()
+    out.flags.writeable = False
+    return out
+
+
+class Exporter:
+    """Offers `__array__` alone."""
+
+    def __init__(self, a: np.ndarray[Any, Any]) -> None:
+        self.a = a
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        return self.a
+
+
+class Subclass(np.ndarray[Any, Any]):
+    pass
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        np.asfortranarray,
+        lambda a: np.repeat(a, 2, axis=0)[::2],
+        lambda a: a[::-1].copy()[::-1],
+        misaligned,
+        read_only,
+        lambda a: a.astype(">f4"),
+        lambda a: a.astype(">f4")[::-1].copy()[::-1],
+        memoryview,
+        lambda a: a.tolist(),
+        lambda a: a.astype(np.float16),
+        lambda a: a.astype(np.int8),
+        Exporter,
+        lambda a: a.view(Subclass),
+        lambda a: np.broadcast_to(a, (2, 4, 3))[1],
+    ],
+    ids=[
+        "fortran",
+        "strided",
+        "reversed",
+        "misaligned",
+        "readonly",
+        "bigendian",
+        "bigendian-reversed",
+        "memoryview",
+        "list",
+        "f16",
+        "i8",
+        "__array__",
+        "subclass",
+        "broadcast",
+    ],
+)
+def test_every_layout_gives_the_right_answer(m: tdsl.Module, layout: Any) -> None:
+    given = layout(X)
+    expected = (X.astype(np.float32) @ W) * np.float32(2)
+    result = m.f(given, W, 2.0)
+    np.testing.assert_array_equal(result, expected)
+    assert type(result) is np.ndarray and result.dtype == np.float32
+
+
+def test_scalars_of_every_kind(m: tdsl.Module) -> None:
+    for two in (2, 2.0, np.float32(2), np.float16(2), np.int8(2), np.array(2, np.float32), [2.0]):
+        if isinstance(two, list):
+            with pytest.raises(ValueError, match="a scalar"):
+                m.f(X, W, two)
+        else:
+            np.testing.assert_array_equal(m.f(X, W, two), EXPECTED)
+    np.testing.assert_array_equal(m.f(X, W, True), X @ W)
+
+
+def test_buffers_that_are_not_arrays(m: tdsl.Module) -> None:
+    w = array.array("d", [1.0, 2.0])
+    assert m.both(w, (ctypes.c_double * 2)(3.0, 4.0)) == 11.0
+    assert m.both([1, 2], (3, 4)) == 11.0
+    assert m.both(range(3), np.ones(3)) == 3.0
+
+
+def test_keywords_in_any_order(m: tdsl.Module) -> None:
+    np.testing.assert_array_equal(m.f(s=2.0, w=W, x=X), EXPECTED)
+    np.testing.assert_array_equal(m.f(X, s=2.0, w=W), EXPECTED)
+    name = "".join(["", "w"])  # not the interned object
+    np.testing.assert_array_equal(m.f(X, s=2.0, **{name: W}), EXPECTED)
+
+
+def test_empty_arrays(m: tdsl.Module) -> None:
+    assert m.f(np.ones((0, 3), np.float32), W, 1.0).shape == (0,)
+    assert m.f(np.ones((2, 0), np.float32), np.ones(0, np.float32), 1.0).tolist() == [0, 0]
+    assert m.both([], []) == 0.0
+    assert m.pick(np.ones(0), np.ones(0, np.int64)).shape == (0,)
+
+
+def test_nan_and_infinity_pass_through(m: tdsl.Module) -> None:
+    result = m.pick([np.nan, np.inf, -np.inf], [2, 0, 1])
+    np.testing.assert_array_equal(result, [-np.inf, np.nan, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "error", "text"),
+    [
+        ("f", (X, W), {}, TypeError, "lacks 1 argument (s): def f(x: f32[n, d]"),
+        ("f", (X, W, 1.0, 2.0), {}, TypeError, "takes 3 arguments but 4 were given"),
+        ("f", (X, W), {"S": 1.0}, TypeError, "no parameter 'S'; did you mean 's'?"),
+        ("f", (X, W, 1.0), {"s": 1.0}, TypeError, "two values for 's'"),
+        ("f", (X, W, 1.0), {"zzz": 1.0}, TypeError, "no parameter 'zzz': def f("),
+        (
+            "f",
+            (X.astype(np.float64), W, 1.0),
+            {},
+            TypeError,
+            "x must be f32[n, d], not a float64 array of shape (4, 3); convert it: "
+            "`x.astype(np.float32)`",
+        ),
+        ("f", (X.astype(np.int64), W, 1.0), {}, TypeError, "not an int64 array"),
+        ("f", (X, W, np.float64(1)), {}, TypeError, "not a float64 scalar; convert it: `float(s)`"),
+        ("f", (X[0], W, 1.0), {}, ValueError, "x must be f32[n, d] (rank 2), not a float32 array"),
+        ("f", (1.0, W, 1.0), {}, ValueError, "x must be f32[n, d], not the number 1.0"),
+        ("f", (X, W, W), {}, ValueError, "s must be f32 (a scalar), not a float32 array"),
+        ("f", (X, W[:2], 1.0), {}, ValueError, "dim d is 3 in x (axis 1) but 2 in w (axis 0)"),
+        ("f", (X, W, None), {}, TypeError, "s must be f32, not None"),
+        ("f", (X, W, "1"), {}, TypeError, "s must be f32, not a str"),
+        ("f", (X, W, 1j), {}, TypeError, "s must be f32, not a complex"),
+        ("f", (X.astype(object), W, 1.0), {}, TypeError, "not a ndarray of objects"),
+        ("f", (X.astype(complex), W, 1.0), {}, TypeError, "complex128 elements"),
+        ("f", ([[1, 2], [3]], W, 1.0), {}, ValueError, "not a ragged nested list"),
+        ("f", ([["a"]], W, 1.0), {}, TypeError, "not a nested list of str"),
+        ("f", (object(), W, 1.0), {}, TypeError, "objects"),
+        ("f", (np.ma.masked_array(X, X > 3), W, 1.0), {}, TypeError, "not a masked array"),
+        ("f", (np.zeros(3, "M8[s]"), W, 1.0), {}, TypeError, "datetime64[s]"),
+        ("f", ({"a": 1}, W, 1.0), {}, TypeError, "not a dict"),
+        ("both", (np.ones(3), np.ones(4)), {}, ValueError, "dim n is 3 in x (axis 0) but 4 in y"),
+        (
+            "planar",
+            (np.ones((5, 4)),),
+            {},
+            ValueError,
+            "x must be f64[n, 3]: its axis 1 has size 4, not 3",
+        ),
+        ("count", (1.0, True), {}, TypeError, "k must be i32, not the float 1.0"),
+        ("count", (2**31, True), {}, ValueError, "-2147483648 … 2147483647"),
+        ("count", (10**5000, True), {}, ValueError, "an integer of 16610 bits is outside"),
+        ("count", (1, 1), {}, TypeError, "b must be bool, not 1"),
+        ("count", (np.int64(1), True), {}, TypeError, "not an int64 scalar; convert it: `int(k)`"),
+        ("pick", ([1.0, 2.0], [0.5]), {}, TypeError, "not a list with floats in it"),
+        ("pick", (np.ones(2), np.ones(2)), {}, TypeError, "i must be i64[m], not a float64 array"),
+        ("shorter", (np.ones(1),), {}, ValueError, "n = 1"),
+        ("largest", (np.ones(0),), {}, ValueError, "max"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(
+    m: tdsl.Module, name: str, args: Any, kwargs: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        getattr(m, name)(*args, **kwargs)
+    message = str(caught.value)
+    assert text in message
+    assert name in message
+    assert isinstance(caught.value, tdsl.CallError)
+
+
+@pytest.mark.parametrize("index", [4, -1, 2**62, -(2**63)])
+def test_an_index_out_of_range_is_named(m: tdsl.Module, index: int) -> None:
+    with pytest.raises(IndexError) as caught:
+        m.pick(np.ones(4), np.array([0, index]))
+    message = str(caught.value)
+    assert f"index {index} is out of range for axis 0 of x, whose size is 4" in message
+    assert "<text>:6:" in message
+    assert m.pick(np.ones(4), np.array([0, 3])).tolist() == [1, 1]
+
+
+def test_a_failing_conversion_reports_its_own_reason(m: tdsl.Module) -> None:
+    class Angry:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("no today")
+
+    with pytest.raises(TypeError, match="cannot be read as an array: no today"):
+        m.planar(Angry())
+
+
+def test_an_impossible_result_is_a_memory_error() -> None:
+    m = tdsl.compile(
+        "def f(x: f64[n]) -> f64[n, n, n, n]:\n"
+        "    y[i, j, k, l] = x[i] * x[j] * x[k] * x[l]\n"
+        "    return y\n"
+    )
+    with pytest.raises(MemoryError):
+        m.f(np.ones(3000))
+    assert m.f(np.ones(2)).shape == (2, 2, 2, 2)

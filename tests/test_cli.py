@@ -1,0 +1,217 @@
+"""The command line: output, exit status, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tdsl
+from tdsl.runtime.cli import main
+
+PROGRAM = '''
+def loss(x: f32[n, d], y: f32[n], w: f32[d], b: f32) -> f32:
+    """Mean squared error."""
+    return mean((x @ w + b - y)**2)
+
+def pick(x: f64[n], i: i64[m]) -> f64[m]:
+    p[k] = x[i[k]]
+    return p
+
+def both(x: f64[n]):
+    return sum(x), x * 2
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "m.tdsl").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "m.tdsl"]) == 0
+    out = capsys.readouterr().out
+    assert "m.tdsl: loss  passed  4 gradients" in out and "m.tdsl: both  passed" in out
+
+
+def test_check_reports_every_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.tdsl").write_text("def f(x: f64[n]) -> f64:\n    return sum(z)\n")
+    (folder / "wrong.tdsl").write_text(
+        "def f(x: f64[n]) -> f64:\n    return sum(x * stop_gradient(x))\n"
+    )
+    assert main(["check", "bad.tdsl", "m.tdsl", "wrong.tdsl", "absent.tdsl"]) == 1
+    out, err = capsys.readouterr()
+    assert "bad.tdsl:2:" in err and "^" in err and "\033" not in err
+    assert "no file `absent.tdsl`" in err
+    assert "loss  passed" in out and "wrong.tdsl: f  failed" in out
+
+
+def test_run_with_every_kind_of_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.save("x.npy", x)
+    np.savez("data.npz", labels=np.ones(3, np.float32))
+    Path("w.csv").write_text("weight\n0.5\n-1\n")
+    status = main(
+        [
+            "run",
+            "m.tdsl",
+            "loss",
+            "--arg",
+            "x=x.npy",
+            "--arg",
+            "y=data.npz:labels",
+            "--arg",
+            "w=w.csv",
+            "--arg",
+            "b=2",
+            "--grad",
+            "w,b",
+            "--out",
+            "r.npz",
+        ]
+    )
+    out = capsys.readouterr().out
+    assert status == 0
+    w, r = np.array([0.5, -1], np.float32), x @ np.array([0.5, -1], np.float32) + 2 - 1
+    with np.load("r.npz") as saved:
+        assert saved["value"] == pytest.approx(np.mean(r**2))
+        np.testing.assert_allclose(saved["dw"], 2 * x.T @ r / 3, rtol=1e-5)
+        assert set(saved.files) == {"value", "dw", "db"}
+    assert f"value = {np.mean(r**2):.5}"[:10] in out and "dw = [" in out
+    assert w.shape == (2,)
+
+
+def test_run_with_random_values(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "run m.tdsl loss --arg x=random --arg y=random --arg w=[1,2] --arg b=0.5 --dim n=4"
+    assert main(command.split()) == 0
+    first = capsys.readouterr().out
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out == first
+    assert main([*command.split(), "--seed", "1"]) == 0
+    assert capsys.readouterr().out != first
+    assert main(command.split()[:-2]) == 2
+    assert "random needs the size of n: --dim n=…" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "text"),
+    [
+        ("run m.tdsl los", 2, "m.tdsl has no function los; did you mean loss?"),
+        ("run m.tdsl zzzz", 2, "functions: loss, pick, both"),
+        ("run m.tdsl pick --arg x=[1,2] --arg i=[0,7]", 1, "index 7 is out of range"),
+        ("run m.tdsl pick --arg x=[1,2]", 2, "no --arg for i: def pick("),
+        ("run m.tdsl pick --arg x=[1,2] --arg y=1", 2, "pick has no parameter y"),
+        ("run m.tdsl pick --arg x=[1,2 --arg i=[0]", 2, "a number or a nested list"),
+        ("run m.tdsl pick --arg x", 2, "expected name=value"),
+        ("run m.tdsl pick --arg x=1 --arg x=2", 2, "x is given twice"),
+        ("run m.tdsl pick --arg x=no.npy --arg i=[0]", 2, "there is no file no.npy"),
+        ("run m.tdsl pick --arg x=m.npy --arg i=[0]", 2, "m.npy cannot be read"),
+        ("run m.tdsl pick --arg x=1 --arg i=[0]", 1, "x must be f64[n], not the number 1"),
+        ("run m.tdsl pick --arg x=[1] --arg i=random --dim k=3", 2, "pick has no dim k"),
+        ("run m.tdsl pick --arg x=[1] --arg i=random --dim m=-3", 2, "a size is a whole number"),
+        ("run m.tdsl both --arg x=[1] --grad x", 2, "both returns (f64, f64[n])"),
+        ("run m.tdsl loss --arg x=1 --arg y=1 --arg w=1 --arg b=1 --grad q", 2, "no parameter 'q'"),
+        ("grad m.tdsl loss --wrt q", 2, "loss has no parameter 'q'"),
+        ("grad m.tdsl pick --wrt i", 2, "only floating-point parameters"),
+        ("grad m.tdsl loss", 2, "--wrt"),
+        ("ir m.tdsl loss --stage nothing", 2, "invalid choice"),
+        ("ir absent.tdsl loss", 1, "no file `absent.tdsl`"),
+        ("frobnicate", 2, "invalid choice"),
+        ("", 2, "required"),
+    ],
+)
+def test_errors(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: str, status: int, text: str
+) -> None:
+    Path("m.npy").write_text("not an array")
+    assert main(command.split()) == status
+    out, err = capsys.readouterr()
+    assert text in err and not out
+    assert "Traceback" not in err
+
+
+def test_grad_prints_a_program_that_compiles(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["grad", "m.tdsl", "loss", "--wrt", "w"]) == 0
+    text = capsys.readouterr().out
+    given = np.ones((3, 2), np.float32), np.ones(3, np.float32), np.ones(2, np.float32), 0.5
+    expected = tdsl.compile(PROGRAM).loss.grad("w")(*given)
+    np.testing.assert_array_equal(tdsl.compile(text).loss_dw(*given), expected)
+    assert main(["grad", "m.tdsl", "loss", "--wrt", "w,b", "--latex"]) == 0
+    assert capsys.readouterr().out.startswith("\\begin{align*}")
+
+
+@pytest.mark.parametrize(
+    "stage",
+    ["ast", "graph", "grad", "simplified", "kernels", "plan", "loops", "llvm", "llvm-opt", "asm"],
+)
+def test_ir(folder: Path, capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    assert main(["ir", "m.tdsl", "loss", "--stage", stage]) == 0
+    plain = capsys.readouterr().out
+    assert plain.strip()
+    assert main(["ir", "m.tdsl", "loss", "--stage", stage, "--wrt", "w", "--explain"]) == 0
+    assert stage in ("ast",) or capsys.readouterr().out != plain
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tdsl {tdsl.__version__}\n"
+    for command in ("", "check", "run", "ir", "grad", "cache"):
+        assert main([*command.split(), "--help"]) == 0
+        assert "usage: tdsl" in capsys.readouterr().out
+
+
+def test_cache(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TDSL_CACHE_DIR", str(folder / "cache"))
+    assert main(["run", "m.tdsl", "both", "--arg", "x=[1,2]"]) == 0
+    assert capsys.readouterr().out == "value0 = 3.0\nvalue1 = [2., 4.]\n"
+    assert main(["cache"]) == 0
+    assert f"{folder / 'cache'}: " in capsys.readouterr().out
+    assert main(["cache", "--clear"]) == 0
+    assert "deleted" in capsys.readouterr().out
+    assert not list((folder / "cache").iterdir())
+
+
+def test_color_only_on_a_terminal(folder: Path) -> None:
+    pty = pytest.importorskip("pty")
+    (folder / "bad.tdsl").write_text("def f(x: f64[n]) -> f64:\n    return sum(z)\n")
+    for env, colored in (({}, True), ({"NO_COLOR": "1"}, False)):
+        main_end, other_end = pty.openpty()
+        clean = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+        subprocess.run(
+            [sys.executable, "-m", "tdsl", "check", "bad.tdsl"],
+            stderr=other_end,
+            env={**clean, "TERM": "xterm", **env},
+            check=False,
+        )
+        os.close(other_end)
+        text = os.read(main_end, 10000)
+        os.close(main_end)
+        assert (b"\033[31m" in text) == colored
+
+
+def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+    command = f"{sys.executable} -m tdsl ir m.tdsl loss --stage llvm | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1 and not done.stderr
+
+
+def test_ctrl_c_ends_with_one_line(folder: Path) -> None:
+    # a fifo without a writer: reading it blocks until the signal comes
+    os.mkfifo("x.npy")
+    run = [sys.executable, "-m", "tdsl", "run", "m.tdsl", "both", "--arg", "x=x.npy"]
+    process = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and err == "tdsl: interrupted\n"

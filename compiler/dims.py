@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,11 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
 
 
 def dim(value: Dim | int) -> Dim:
-    if isinstance(value, Dim):
-        return value
+    return value if isinstance(value, Dim) else _constant(value)
+
+
+@cache
+def _constant(value: int) -> Dim:
     return Dim((((), value),)) if value else Dim(())
 
 

@@ -359,6 +359,8 @@ class _Emitter(Frame):
         for _ in range(len(points) * inner):
             for a in s.accumulators:
                 starts += self.start(a, lanes)
+        for at in points:
+            self.lane_mask(at)
         self.hoist_values(self.order[s], {})
         ends = self.reduce_loops(s, points, inner, list(s.loops), starts)
         states = iter(ends)

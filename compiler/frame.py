@@ -254,15 +254,20 @@ class Frame:
         )
         return intrinsic(b, "llvm.smin", [x, last])
 
+    def scaled(self, k: int, copy: int, c: Dim) -> ir.Value:
+        """An index times a step."""
+        x = self.index(k, {k: copy})
+        if c.const == 1:
+            return x
+        return self.once(("scaled", k, copy, c), lambda: self.b.mul(x, self.size(c)))
+
     def linear(self, x: Linear, at: Copies) -> ir.Value:
         """An affine value: a vector if it depends on the lanes' index."""
         b = self.b
         total: ir.Value | None = None if x.const.const == 0 and x.terms else self.size(x.const)
         wide: ir.Value | None = None
         for k, c in x.terms:
-            step = self.index(k, at)
-            if c.const != 1:
-                step = b.mul(step, self.size(c))
+            step = self.scaled(k, at.get(k, 0), c)
             total = step if total is None else b.add(total, step)
             if k == self.lane_index:
                 wide = self._steps(c)
@@ -353,10 +358,7 @@ class Frame:
         return self.b.gep(p, [self.size(by)], source_etype=element)
 
     def _step(self, p: ir.Value, k: int, c: Dim, copy: int, element: ir.Type) -> ir.Value:
-        step = self.index(k, {k: copy})
-        if c.const != 1:
-            step = self.b.mul(step, self.size(c))
-        return self.b.gep(p, [step], source_etype=element)
+        return self.b.gep(p, [self.scaled(k, copy, c)], source_etype=element)
 
     def prefix(self, buffer: Buffer, x: Linear, at: Copies) -> None:
         """Make what the open loops already say about an address."""

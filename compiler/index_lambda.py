@@ -94,6 +94,8 @@ def computed_once(x: IndexLambda) -> IndexLambda:
 
 def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
     """NumPy's rule. Sizes must be equal for every binding, or literally 1."""
+    if all(s == shapes[0] for s in shapes):
+        return shapes[0]
     rank = max(map(len, shapes))
     out: list[Dim] = []
     for axis in range(-rank, 0):

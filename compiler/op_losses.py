@@ -36,6 +36,12 @@ def cross_entropy(input: IndexLambda, target: IndexLambda) -> IndexLambda:
 
 
 def nll_loss(input: IndexLambda, target: IndexLambda) -> IndexLambda:
+    if input.rank != 2 or target.rank != 1 or not target.dtype.is_integer:
+        raise OpError(
+            "E0402",
+            "nll_loss takes log-probabilities [rows, classes] and integer classes [rows], "
+            f"got {il.type_text(input)} and {il.type_text(target)}",
+        )
     x, y = il.computed_once(input), il.computed_once(target)
     picked = il.reindex(x, y.shape, [sc.index(0), y.body])
     return il.apply("neg", mean(picked))

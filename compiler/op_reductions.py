@@ -89,4 +89,6 @@ def softmax(x: IndexLambda, dim: int) -> IndexLambda:
 
 def log_softmax(x: IndexLambda, dim: int) -> IndexLambda:
     x = il.computed_once(x)
-    return il.apply("sub", x, logsumexp(x, dim, True))
+    shifted = il.apply("sub", x, _shift(x, dim))
+    total = il.reduce(il.apply("exp", shifted), "sum", (dim,), True)
+    return il.apply("sub", shifted, il.apply("log", total))

@@ -67,8 +67,9 @@ def plan(kernels: Kernels) -> Program:
     stored: dict[Node, tuple[Buffer, ...]] = {}
     for p in fn.params:
         stored[p] = (Buffer(p.name, p.dtype, p.shape, "param", p.position, dim(0)),)
+    taken = {p.name for p in fn.params}  # a buffer is known by its name: each has its own
     for k, out in enumerate(fn.outputs):
-        name = f"out{k}" if len(fn.outputs) > 1 else "out"
+        name = _fresh(f"out{k}" if len(fn.outputs) > 1 else "out", taken)
         buffer = Buffer(name, out.dtype, out.shape, "output", k, dim(0))
         stored[out] = (*stored.get(out, ()), buffer)
 
@@ -76,7 +77,6 @@ def plan(kernels: Kernels) -> Program:
     slots: list[tuple[Dim, Dim, int]] = []  # (offset, bytes, the last kernel that reads it)
     end = dim(0)
     lifetimes: list[Lifetime] = []
-    taken: dict[str, int] = {}
     for k, kernel in enumerate(kernels.kernels):
         for c in kernel.comps:
             if c in stored or (last.get(c, k) == k and c.target is None):
@@ -95,13 +95,21 @@ def plan(kernels: Kernels) -> Program:
                 s = len(slots) - 1
             offset, room, _ = slots[s]
             slots[s] = (offset, room, last.get(c, k))
-            base = c.name or "t"
-            taken[base] = taken.get(base, 0) + 1
-            name = f"{base}{taken[base]}" if taken[base] > 1 or c.name is None else base
+            name = _fresh(c.name or "t", taken)
             buffer = Buffer(name, c.dtype, c.shape, "arena", 0, offset)
             stored[c] = (buffer,)
             lifetimes.append(Lifetime(buffer, k, last.get(c, k)))
     return Program(kernels, stored, tuple(lifetimes), end)
+
+
+def _fresh(base: str, taken: set[str]) -> str:
+    """A name like `base` that is not taken yet; it is taken now."""
+    name, n = base, 1
+    while name in taken:
+        n += 1
+        name = f"{base}.{n}"
+    taken.add(name)
+    return name
 
 
 def _last_reads(kernels: Kernels) -> dict[Node, int]:

@@ -16,6 +16,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -132,6 +133,7 @@ def affine(terms: Mapping[int, Dim], constant: Dim | int = 0) -> Affine:
     return out
 
 
+@cache
 def index(k: int) -> Affine:
     """The value of index number `k`."""
     return affine({k: dim(1)})
@@ -390,6 +392,9 @@ def rewrite(root: Scalar, rule: Callable[[Scalar], Scalar]) -> Scalar:
 
 def substitute_indices(root: Scalar, at: Mapping[int, Scalar]) -> Scalar:
     """Replace index numbers by expressions (affine ones keep the result affine)."""
+    at = {k: x for k, x in at.items() if x is not index(k)}
+    if not at:
+        return root
 
     def rule(x: Scalar) -> Scalar:
         if not isinstance(x, Affine) or not any(k in at for k, _ in x.terms):

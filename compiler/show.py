@@ -27,7 +27,7 @@ def node_name(node: Node) -> str:
 
 
 def index_name(c: Comp, k: int) -> str:
-    return c.index_names[k] if k < len(c.index_names) else f"i{k}"
+    return (c.index_names[k] if k < len(c.index_names) else "") or f"i{k}"
 
 
 def comp_text(c: Comp) -> str:

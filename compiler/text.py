@@ -193,7 +193,10 @@ class _Program:
         outside = [x for x in _outside_reads(node.body) if isinstance(x, sc.Affine) and x.terms]
         if shape != node.shape or outside or isinstance(node.body, sc.Read):
             return None
-        return ExpressionPrinter(self.names, None, (), self.functions).statement(node.body)
+        printer = ExpressionPrinter(self.names, None, (), self.functions)
+        if not node.shape:  # a bare weak scalar would stay a literal when it is read back
+            return printer.at(node.body, None, 0)
+        return printer.statement(node.body)
 
     def index_names(self, node: Comp) -> dict[int, str]:
         out: dict[int, str] = {}

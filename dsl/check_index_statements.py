@@ -15,6 +15,7 @@ from ..compiler.graph import Comp, Node, comp, rename
 from ..compiler.index_lambda import IndexLambda
 from ..compiler.scalar import Scalar
 from .check_frame import Frame, kind_of
+from .check_index_uses import Bounds
 from .check_indices import (
     POSITIONS,
     Indices,
@@ -115,6 +116,13 @@ def _accumulate(frame: Frame, s: IndexAssign) -> Node | None:
     order = sorted({k for x in (*positions, fitted) for k in sc.indices_of(x)} | set(numbers))
     assert ix.bounds is not None
     values = outer_values(ix, order)
+    if list(positions) == [sc.index(k) for k in order] and all(
+        ix.bounds[k] == Bounds(dim(0), d) for k, d in zip(order, before.shape, strict=True)
+    ):  # every element once: an addition, no scatter
+        addend = IndexLambda(before.shape, sc.substitute_indices(fitted, values))
+        total = addend if _is_zero(before) else il.apply("add", before, addend)
+        names = [ix.names[k] for k in order]
+        return rename(il.materialize(total, span=s.span), s.target.id, s.span, names)
     node = comp(
         sc.substitute_indices(fitted, values),
         [ix.bounds[k].extent for k in order],

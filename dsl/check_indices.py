@@ -57,7 +57,6 @@ class Indices:
     guards: list[Guard] = field(default_factory=list)  # conditions around what is being read
     bounds: list[Bounds] | None = None
     explicit: tuple[Range, ...] = ()
-    ranged: set[str] = field(default_factory=set)  # names of explicit ranges that were met
 
     def add(self, name: Name) -> int:
         self.names.append(name.id)

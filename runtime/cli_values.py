@@ -52,6 +52,9 @@ def arguments(
     missing = [n for n in names if n not in given]
     if missing:
         raise UsageError(f"no --arg for {', '.join(missing)}: {s}")
+    strange = sizes.keys() - _names(s)
+    if strange:
+        raise UsageError(f"{s.name} has no dim {', '.join(sorted(strange))}: {s}")
     values = {n: value_of(n, text) for n, text in given.items() if text != "random"}
     drawn = [names[n] for n, text in given.items() if text == "random"]
     if drawn:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import cache
 from .calls import Check, Owner, out_of_range, slow_call
-from .native import Entry, LoadedCode, Native
+from .loading import LoadedCode, machine_key
+from .native import Entry, Native
 from .signature import Signature, from_json, signature_of, to_json
 from .source import Source
 from .stats import counters
@@ -33,7 +34,7 @@ def graph_of(source: Source, name: str, t: Transform | None) -> Function:
 
 def native_of(source: Source, name: str, t: Transform | None, function: Any) -> Native:
     """The loaded code; `function` is a weak reference to what the slow path calls back."""
-    key = cache.key("object", source.digest, name, str(t), host_key())
+    key = cache.key("object", source.digest, name, str(t), machine_key())
     stored = cache.get(key)
     if stored is not None:
         try:
@@ -76,23 +77,13 @@ def _load(code: bytes, signature: Signature, checks: list[Check], function: Any)
     names = [p.name for p in signature.params]
     with _entry_lock:
         entry = shared_entry()
-    return Native(load_code(code), entry, signature.name, names, owner)
-
-
-@functools.cache
-def host_key() -> str:
-    """What object code depends on besides the program: the machine and LLVM."""
-    import llvmlite
-
-    from ..compiler.target_cpu import host
-
-    return f"{host().triple} {host().features} {llvmlite.__version__}"
+    return Native(LoadedCode(code), entry, signature.name, names, owner)
 
 
 @functools.cache
 def shared_entry() -> Entry:
     """The native entry that all functions share, compiled once per machine."""
-    key = cache.key("entry", host_key())
+    key = cache.key("entry", machine_key())
     stored = cache.get(key)
     if stored is None:
         from ..compiler import target_cpu
@@ -103,23 +94,4 @@ def shared_entry() -> Entry:
         cache.put(key, {}, code)
     else:
         code = stored.data
-    return Entry(load_code(code), slow_call, out_of_range)
-
-
-class _Loaded:
-    """Object code in executable memory."""
-
-    def __init__(self, code: bytes) -> None:
-        from ..compiler.target_cpu import load
-
-        self._engine = load(code).engine
-
-    def address(self, symbol: str) -> int:
-        found: int = self._engine.get_function_address(symbol)
-        if not found:
-            raise RuntimeError(f"object code without {symbol}")
-        return found
-
-
-def load_code(code: bytes) -> LoadedCode:
-    return _Loaded(code)
+    return Entry(LoadedCode(code), slow_call, out_of_range)

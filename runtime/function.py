@@ -38,6 +38,11 @@ class Function:
     _base: str
     _transform: Transform | None
     description: Signature
+    __name__: str
+    __qualname__: str
+    _lock: threading.RLock
+    _compiled: bool
+    _derived: dict[Transform, Function]
     _native: Callable[..., Any]
 
     def __new__(cls, source: Source, name: str, transform: Transform | None = None) -> Function:
@@ -48,7 +53,7 @@ class Function:
         self.description = transformed_signature(plain, transform) if transform else plain
         self._lock = threading.RLock()
         self._compiled = False
-        self._derived: dict[Transform, Function] = {}
+        self._derived = {}
         self.__name__ = self.__qualname__ = self.description.name
         self.__doc__ = self._documentation()
         return self

@@ -11,23 +11,19 @@ not hold the builtin, so plain reference counting frees the code when the last b
 from __future__ import annotations
 
 import ctypes
+import importlib
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..compiler import entry_table as table
 from ..compiler.dtypes import STRONG
+from .loading import LoadedCode
 
 METH_FASTCALL, METH_KEYWORDS = 0x0080, 0x0002
-
-
-class LoadedCode(Protocol):
-    """Object code in memory."""
-
-    def address(self, symbol: str) -> int: ...
 
 
 class _MethodDef(ctypes.Structure):
@@ -123,7 +119,8 @@ class Entry:
         pointers = [_address(getattr(ctypes.pythonapi, name)) for name in table.C_FUNCTIONS]
         pointers += [objects[name] for name in table.OBJECTS]
         slots = (ctypes.c_void_p * len(pointers)).from_address(code.address("tdsl_table"))
-        slots[:] = pointers
+        for slot, value in enumerate(pointers):
+            slots[slot] = value
         self.enter = code.address("tdsl_enter")
         self._free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("tdsl_release"))
 
@@ -140,12 +137,11 @@ def _address(function: Any) -> int:
 
 def _numpy_function(index: int) -> int:
     """The address of a function in NumPy's C API table."""
-    from numpy._core import _multiarray_umath
-
+    capsule = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
     get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
-    base = get(_multiarray_umath._ARRAY_API, None)
+    base = get(capsule, None)
     value = ctypes.c_void_p.from_address(base + index * table.POINTER).value
     assert value is not None
     return value

@@ -58,25 +58,9 @@ def test_run_with_every_kind_of_value(folder: Path, capsys: pytest.CaptureFixtur
     np.save("x.npy", x)
     np.savez("data.npz", labels=np.ones(3, np.float32))
     Path("w.csv").write_text("weight\n0.5\n-1\n")
-    status = main(
-        [
-            "run",
-            "m.tdsl",
-            "loss",
-            "--arg",
-            "x=x.npy",
-            "--arg",
-            "y=data.npz:labels",
-            "--arg",
-            "w=w.csv",
-            "--arg",
-            "b=2",
-            "--grad",
-            "w,b",
-            "--out",
-            "r.npz",
-        ]
-    )
+    values = ["x=x.npy", "y=data.npz:labels", "w=w.csv", "b=2"]
+    given = [part for value in values for part in ("--arg", value)]
+    status = main(["run", "m.tdsl", "loss", *given, "--grad", "w,b", "--out", "r.npz"])
     out = capsys.readouterr().out
     assert status == 0
     w, r = np.array([0.5, -1], np.float32), x @ np.array([0.5, -1], np.float32) + 2 - 1

@@ -23,7 +23,8 @@ from tdsl.compiler.dims import dim, named
 from tdsl.compiler.entry_builder import I8, I64, PTR
 from tdsl.compiler.python_entry import add_entry
 from tdsl.runtime.calls import Owner
-from tdsl.runtime.compilation import load_code, shared_entry
+from tdsl.runtime.compilation import shared_entry
+from tdsl.runtime.loading import LoadedCode
 from tdsl.runtime.native import Native
 from tdsl.runtime.signature import signature_of
 
@@ -50,7 +51,7 @@ def copying(fn: graph.Function, size: int, arena: int = 0) -> Native:
     host = target_cpu.host()
     code = target_cpu.object_code(target_cpu.optimized(str(module), host), host)
     owner = Owner(signature_of(fn), [], lambda: None)
-    return Native(load_code(code), shared_entry(), fn.name, [p.name for p in fn.params], owner)
+    return Native(LoadedCode(code), shared_entry(), fn.name, [p.name for p in fn.params], owner)
 
 
 def identity(dtype: dtypes.DType, shape: tuple[Any, ...] = ()) -> graph.Function:

@@ -139,7 +139,8 @@ def test_both_sides_are_equal_at_ordinary_points(rule: Rule) -> None:
 
 
 #: Where the written forms overflow, cancel or divide 0 by 0.
-EXTREMES = (-1000.0, -800.0, -40.0, -1e-3, -1e-9, -1e-200, 1e-200, 1e-9, 1e-3, 40.0, 800.0, 1000.0)
+EXTREMES = (-800.0, -40.0, -1e-3, -1e-9, -1e-200, 1e-200, 1e-9, 1e-3, 40.0, 800.0)
+DIGITS = 1000
 #: The largest error, relative to the exact result.
 TOLERANCE = {0: 1e-13, 1: 1e-12, 2: 1e-11}
 
@@ -148,7 +149,7 @@ TOLERANCE = {0: 1e-13, 1: 1e-12, 2: 1e-11}
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_a_stabilized_form_is_accurate_at_extremes(rule: Rule, order: int) -> None:
     count = letters(rule)
-    values = EXTREMES if count == 1 else EXTREMES[1::2]
+    values = EXTREMES if count == 1 else EXTREMES[::2]
     points = grid(rule, values)
     build = written(rule)
 
@@ -162,12 +163,12 @@ def test_a_stabilized_form_is_accurate_at_extremes(rule: Rule, order: int) -> No
     found = interpret(simplified(function(derived, [N] * count)), columns)[0]
     compared = 0
     for at, y in zip(points, found, strict=True):
-        expected = truth(rule, at, (order, *(0 for _ in at[1:])), 1600)
+        expected = truth(rule, at, (order, *(0 for _ in at[1:])), DIGITS)
         if math.isnan(expected) or abs(expected) > 1e300 or 0 < abs(expected) < 1e-290:
             continue
         slack = 1e-300
         if order == 2:  # a second derivative may cross 0: relative to the first's size there
-            slack += 1e-16 * abs(truth(rule, at, (1, *(0 for _ in at[1:])), 1600))
+            slack += 1e-16 * abs(truth(rule, at, (1, *(0 for _ in at[1:])), DIGITS))
         assert abs(y - expected) <= TOLERANCE[order] * abs(expected) + slack, (at, y, expected)
         compared += 1
     assert compared >= 3
@@ -254,7 +255,10 @@ def log_probability(probability: Callable[..., IndexLambda]) -> Callable[..., In
 @pytest.mark.parametrize("probability", [naive_softmax, named_softmax])
 def test_log_of_softmax(probability: Callable[..., IndexLambda]) -> None:
     build = log_probability(probability)
-    expected = LOGITS - exact_logsumexp(LOGITS)[:, None]
+    with mp.workdps(5000):
+        rows = [[mp.mpf(v) for v in row] for row in LOGITS]
+        totals = [mp.log(sum(map(mp.exp, row))) for row in rows]
+        expected = [[float(v - t) for v in row] for row, t in zip(rows, totals, strict=True)]
     np.testing.assert_allclose(stable(build, LOGITS), expected, rtol=1e-15)
     assert SHIFTS[2][0] in fired(build, NM)
 

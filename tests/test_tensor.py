@@ -107,9 +107,10 @@ def test_backward_from_an_array_needs_a_cotangent(m: tdsl.Module) -> None:
     with pytest.raises(RuntimeError, match="Mismatch in shape"):
         z.backward(tdsl.tensor([1.0]))
     z.backward(tdsl.tensor(np.ones((4, 2), np.float32)), retain_graph=True)
-    once = np.array(w.grad.numpy()) if w.grad else None
+    assert w.grad is not None
+    once = np.array(w.grad.numpy())
     z.backward(tdsl.tensor(np.ones((4, 2), np.float32)))
-    np.testing.assert_allclose(w.grad.numpy() if w.grad else None, 2 * np.asarray(once))
+    np.testing.assert_allclose(w.grad.numpy(), 2 * once)
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         z.backward(tdsl.tensor(np.ones((4, 2), np.float32)))
 

@@ -56,7 +56,7 @@ class ExpressionPrinter:
             case sc.Const():
                 if x.dtype.is_bool:
                     return x.dtype
-                return WEAK_FLOAT if x.dtype.is_float else WEAK_INT
+                return WEAK_INT if number_text(x).lstrip("-").isdigit() else WEAK_FLOAT
             case sc.Affine():
                 return WEAK_INT
             case sc.Read() | sc.Param():
@@ -65,7 +65,8 @@ class ExpressionPrinter:
                 return self.reparsed[inner] if inner.dtype.is_weak else x.dtype
             case sc.Op():
                 args = [self.reparsed[a] for a in x.args]
-                match PRIMITIVES[x.name].typing:
+                typing = PRIMITIVES[x.name].typing
+                match typing:
                     case Typing.COMPARE | Typing.LOGIC | Typing.TEST:
                         return x.dtype
                     case Typing.WHERE:
@@ -75,7 +76,7 @@ class ExpressionPrinter:
                     common = promote(common, a)
                 if not common.is_weak:
                     return x.dtype
-                return WEAK_FLOAT if x.dtype.is_float else common
+                return WEAK_FLOAT if typing is Typing.FLOAT else common
             case sc.Call():
                 strong = any(not self.reparsed[a].is_weak for a in x.args)
                 return x.dtype if strong else WEAK_FLOAT

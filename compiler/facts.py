@@ -1,12 +1,15 @@
 """What is known of a scalar without running it: signs, ranges of affine forms, squares.
 
 Used to drop tests that always hold and products that need not absorb. Every answer is a proof:
-False means "not known".
+False means "not known". Proofs look through the nodes that are read; each is found once per
+scalar, operands first, so that neither a deep graph nor a shared one costs more than its size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
+from weakref import WeakKeyDictionary
 
 from . import scalar as sc
 from .dims import Dim, dim, provably_nonnegative
@@ -15,8 +18,48 @@ from .primitives import PRIMITIVES
 from .scalar import Affine, Scalar
 
 
+def _proof(judge: Callable[[Scalar], bool]) -> Callable[[Scalar], bool]:
+    """`judge` decides a scalar from its parts; what it answered is kept for as long as the
+    scalar lives (scalars are immutable and interned)."""
+    known: WeakKeyDictionary[Scalar, bool] = WeakKeyDictionary()
+
+    @wraps(judge)
+    def proof(x: Scalar) -> bool:
+        if x not in known:
+            for part in _parts_first(x, known):
+                known[part] = judge(part)
+        return known[x]
+
+    return proof
+
+
+def _parts_first(root: Scalar, known: Mapping[Scalar, bool]) -> list[Scalar]:
+    """The parts of `root` that are not known yet, bodies of read nodes and functions included."""
+    out: list[Scalar] = []
+    seen: set[Scalar] = set()
+    stack: list[tuple[Scalar, bool]] = [(root, False)]
+    while stack:
+        x, expanded = stack.pop()
+        if expanded:
+            out.append(x)
+        elif x not in seen and x not in known:
+            seen.add(x)
+            stack.append((x, True))
+            match x:
+                case sc.Read(tensor=Comp() as source):
+                    stack.append((source.body, False))
+                case sc.Call():
+                    stack.append((x.function.body, False))
+                    stack.extend((c, False) for c in x.args)
+                case sc.Op():
+                    stack.extend((c, False) for c in x.args)
+    return out
+
+
+@_proof
 def finite(x: Scalar) -> bool:
-    """Whether `x` is finite wherever its leaves are finite."""
+    """Whether `x` is finite wherever the inputs are finite (sums and products do not count as
+    overflowing; exponentials do)."""
     match x:
         case sc.Op("div", (above, below)):
             return finite(above) and nonzero(below)
@@ -24,14 +67,56 @@ def finite(x: Scalar) -> bool:
             return finite(then) and finite(other)
         case sc.Op("log" | "log2" | "log10" | "sqrt" | "rsqrt", (inner,)):
             return positive(inner) and finite(inner)
+        case sc.Op("exp" | "exp2" | "expm1", (inner,)):
+            return finite(inner) and nonpositive(inner)
+        case sc.Op("sinh" | "cosh", _):
+            return False
         case sc.Op(name, args):
             return not PRIMITIVES[name].singular and all(map(finite, args))
         case sc.Call(function, args):
-            return all(map(finite, args)) and finite(function.body)
+            return all(map(finite, args)) and (function.builtin or finite(function.body))
+        case sc.Read(tensor=Comp() as source):
+            return finite(source.body)
         case _:
             return True
 
 
+@_proof
+def selected(x: Scalar) -> bool:
+    """Whether `x` may be 0 because a `where` or an index left something out."""
+    match x:
+        case sc.Op("where", (_, then, other)):
+            return sc.is_literal(then, 0) or sc.is_literal(other, 0) or selected(then)
+        case sc.Op("absorb", _):
+            return True
+        case sc.Op(_, args) | sc.Call(_, args):
+            return any(map(selected, args))
+        case sc.Read(tensor=Comp() as source):
+            return source.target is not None or selected(source.body)
+        case _:
+            return False
+
+
+@_proof
+def nonpositive(x: Scalar) -> bool:
+    match x:
+        case sc.Const():
+            return not x.dtype.is_bool and x.value <= 0
+        case sc.Op("neg", (inner,)):
+            return nonnegative(inner)
+        case sc.Op("mul", (a, b)):
+            return (nonpositive(a) and nonnegative(b)) or (nonnegative(a) and nonpositive(b))
+        case sc.Op("sub", (_, sc.Read(tensor=Comp() as shift))):
+            return is_maximum(shift)
+        case sc.Op("min", (a, b)):
+            return nonpositive(a) or nonpositive(b)
+        case sc.Op("cast" | "stop_gradient", (inner,)):
+            return nonpositive(inner)
+        case _:
+            return False
+
+
+@_proof
 def nonzero(x: Scalar) -> bool:
     """Whether `x` is never 0 where its leaves are finite. Sizes count as non-zero: an empty mean
     has no derivative worth protecting."""
@@ -48,6 +133,7 @@ def nonzero(x: Scalar) -> bool:
             return positive(x)
 
 
+@_proof
 def positive(x: Scalar) -> bool:
     """Whether `x` is bounded away from 0 from above."""
     match x:
@@ -69,6 +155,7 @@ def positive(x: Scalar) -> bool:
             return False
 
 
+@_proof
 def nonnegative(x: Scalar) -> bool:
     match x:
         case sc.Const():
@@ -99,6 +186,7 @@ def nonnegative(x: Scalar) -> bool:
             return False
 
 
+@_proof
 def is_square(x: Scalar) -> bool:
     """Whether `x` is a sum of squares: 0 only where every term is 0."""
     match x:
@@ -129,10 +217,19 @@ def is_shifted_sum(node: Comp) -> bool:
         case sc.Read(tensor=Comp(None, target=None) as inner):
             body = inner.body
     match body:
-        case sc.Op("exp", (sc.Op("sub", (_, sc.Read(tensor=Comp() as m))),)):
-            return isinstance(m.body, sc.Op) and m.body.name == "stop_gradient"
-        case _:
-            return False
+        case sc.Op("exp", (inside,)):
+            match inside:
+                case sc.Read(tensor=Comp(None, target=None) as named):
+                    inside = named.body
+            match inside:
+                case sc.Op("sub", (_, sc.Read(tensor=Comp() as m))):
+                    return is_maximum(m)
+    return False
+
+
+def is_maximum(node: Comp) -> bool:
+    """The shift of a softmax: the gradient-free maximum of what it is subtracted from."""
+    return isinstance(node.body, sc.Op) and node.body.name == "stop_gradient"
 
 
 # --------------------------------------------------------------------------- affine forms

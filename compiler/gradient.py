@@ -18,12 +18,13 @@ from . import fold
 from . import index_lambda as il
 from . import scalar as sc
 from .derivative import is_singular, local_partial
-from .facts import finite
+from .facts import finite, nonzero, selected
 from .graph import (
     Comp,
     Function,
     Gradient,
     Node,
+    as_variable,
     comp,
     operands,
     postorder,
@@ -46,7 +47,7 @@ def expand(fn: Function) -> Function:
         while True:
             requests = _innermost(outputs)
             if not requests:
-                return fn.with_outputs(outputs)
+                return fn.with_outputs(rewrite(outputs, _untagged))
             found: dict[Node, Node] = {}
             for of in dict.fromkeys(r.of for r in requests):
                 group = [r for r in requests if r.of is of]
@@ -55,6 +56,13 @@ def expand(fn: Function) -> Function:
                     name = request.name or (f"d{request.wrt.name}" if request.wrt.name else "d")
                     found[request] = rename(cotangent, name, request.span)
             outputs = rewrite(outputs, lambda n, known=found: known.get(n, n))  # type: ignore[misc]
+
+
+def _untagged(node: Node) -> Node:
+    """What a gradient was taken by need not be kept apart any longer."""
+    if isinstance(node, Comp) and node.variable is not None:
+        return as_variable(node, None)
+    return node
 
 
 def _innermost(roots: Iterable[Node]) -> list[Gradient]:
@@ -288,6 +296,20 @@ def _product(value: Scalar, x: sc.Op | sc.Call, position: int) -> Scalar:
     factor = local_partial(x, position)
     if is_literal(factor, 0):
         return fold.zero_like(value)
-    if is_singular(x) and not finite(factor) and not isinstance(value, sc.Const):
-        return sc.op("absorb", value, factor)
+    match factor:  # a guard is applied last, never multiplied
+        case sc.Op("where", (test, then, other)) if is_literal(other, 0):
+            return fold.choose(test, _scaled(value, then, x), fold.zero_like(value))
+        case sc.Op("where", (test, then, other)) if is_literal(then, 0):
+            return fold.choose(test, fold.zero_like(value), _scaled(value, other, x))
+    return _scaled(value, factor, x)
+
+
+def _scaled(value: Scalar, factor: Scalar, x: sc.Op | sc.Call) -> Scalar:
+    """`value * factor`, absorbing where one may be 0 by choice and the other infinite."""
+    if not isinstance(value, sc.Const) and not nonzero(value) and not finite(factor):
+        # a factor that only overflows need not absorb a zero that the user computed
+        if is_singular(x) or selected(value):
+            return sc.op("absorb", value, factor)
+    if selected(factor) and not finite(value):
+        return sc.op("absorb", factor, value)
     return fold.times(value, factor)

@@ -40,8 +40,9 @@ class Input:
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Comp:
     """A comprehension. `extents[:rank]` are the output's unless there is a `target`; `reducer` is
-    None (no reduction), or a row of REDUCERS. `name` and `index_names` are what the user (or a
-    pass) called things: for printing only."""
+    None (no reduction), or a row of REDUCERS. `variable` keeps what a gradient is taken by apart
+    from an equal value computed elsewhere, until the gradient is taken. `name` and `index_names`
+    are what the user (or a pass) called things: for printing only."""
 
     reducer: str | None
     extents: tuple[Dim, ...]
@@ -50,6 +51,7 @@ class Comp:
     target: tuple[Scalar, ...] | None
     shape: tuple[Dim, ...]
     dtype: DType
+    variable: str | None
     name: str | None
     index_names: tuple[str, ...]
     span: Span
@@ -149,6 +151,7 @@ def comp(
     *,
     target: Sequence[Scalar] | None = None,
     shape: Sequence[Dim] | None = None,
+    variable: str | None = None,
     name: str | None = None,
     index_names: Sequence[str] = (),
     span: Span = BUILTIN,
@@ -166,13 +169,13 @@ def comp(
         body = sc.truth(body)
     elif reducer in ("sum", "prod") or (reducer is not None and body.dtype.is_bool):
         body = sc.convert(body, dtype)
-    key = (Comp, reducer, bounds, rank, body, target, dims)
+    key = (Comp, reducer, bounds, rank, body, target, dims, variable)
     if span is BUILTIN:
         span = _scope.get().span
     out: Comp = _interned(
         key,
         lambda: Comp(
-            reducer, bounds, rank, body, target, dims, dtype, name, tuple(index_names), span
+            reducer, bounds, rank, body, target, dims, dtype, variable, name, tuple(index_names), span
         ),
     )
     return out
@@ -323,8 +326,21 @@ def with_operands(node: Node, new: dict[Node, Node]) -> Node:
 
 def with_body(node: Comp, body: Scalar, target: Sequence[Scalar] | None = None) -> Comp:
     """`node` with another body over the same indices."""
-    if target is None:
-        target = node.target
+    return _alike(node, body, node.target if target is None else target, node.variable)
+
+
+def as_variable(node: Comp, variable: str | None) -> Comp:
+    """`node` kept apart from equal ones as what a gradient is taken by, under its name; None: no
+    longer."""
+    out = _alike(node, node.body, node.target, variable)
+    if variable is not None and out is not node:
+        object.__setattr__(node, "name", None)  # outside the key: printing only
+    return out
+
+
+def _alike(
+    node: Comp, body: Scalar, target: Sequence[Scalar] | None, variable: str | None
+) -> Comp:
     return comp(
         body,
         node.extents,
@@ -332,6 +348,7 @@ def with_body(node: Comp, body: Scalar, target: Sequence[Scalar] | None = None) 
         node.reducer,
         target=target,
         shape=node.shape if target is not None else None,
+        variable=variable,
         name=node.name,
         index_names=node.index_names,
         span=node.span,

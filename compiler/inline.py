@@ -132,7 +132,7 @@ def _stays_checked(p: Comp, r: sc.Read) -> bool:
     guards = ranges.path_guards([p.body])
     return all(
         any(
-            guards[x] is ranges.ALWAYS and at is sc.index(a) and size == p.shape[a]
+            guards[x] == ranges.ALWAYS and at is sc.index(a) and size == p.shape[a]
             for x in sc.reads([p.body])
             for at, size in zip(x.indices, x.tensor.shape, strict=True)
         )
@@ -152,7 +152,7 @@ def _covers(p: Comp, c: Comp, r: sc.Read) -> bool:
     whole = all(at is sc.index(k) for k, at in enumerate(r.indices)) and (
         c.extents[: len(r.indices)] == p.extents
     )
-    return whole and guards[r] is ranges.ALWAYS
+    return whole and guards[r] == ranges.ALWAYS
 
 
 # --------------------------------------------------------------------------- extraction
@@ -204,7 +204,7 @@ def _repeated_parts(node: Comp) -> list[Scalar]:
             continue
         if guards is None:
             guards = ranges.path_guards([node.body])
-        if guards[x] is ranges.ALWAYS or _is_safe(node, x):
+        if guards[x] == ranges.ALWAYS or _is_safe(node, x):
             found.append(x)
             inside.update(sc.children(x))
     return found

@@ -189,7 +189,7 @@ def children(x: Value) -> tuple[Value, ...]:
     match x:
         case Load():
             guard = () if x.guard is None else (x.guard,)
-            return (*(v for v, _ in x.gathered), *guard)
+            return (*(v for v, _ in x.gathered), *(c.index for c in x.checks), *guard)
         case Apply():
             return x.args
         case _:
@@ -216,7 +216,7 @@ def values_of(s: Statement) -> tuple[Value, ...]:
         case Store():
             return (s.value,)
         case Update():
-            return (*(v for v, _ in s.gathered), s.value)
+            return (*(v for v, _ in s.gathered), *(c.index for c in s.checks), s.value)
         case Reduce():
             guards = (a.guard for a in s.accumulators if a.guard is not None)
             return (*(a.value for a in s.accumulators), *guards)

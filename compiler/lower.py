@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 from . import ranges
 from . import scalar as sc
@@ -136,6 +137,9 @@ class _Lowering:
         self.comp, self.numbers = c, numbers
         self.guards = ranges.path_guards((c.body, *(c.target or ())))
         self.made: dict[Scalar, Value] = {}
+        self.pending: set[Scalar] = set()  # tests of guards that are being lowered
+        self.contexts: dict[tuple[Scalar, ranges.Conjunction], Value] = {}
+        self.contextual = False
         buffers = self.stored.get(c, ())
         if c.target is not None:
             assert c.reducer is not None
@@ -222,7 +226,7 @@ class _Lowering:
         offset, gathered, checks, proved, safe = self.place(
             x, buffer.shape, x.indices, guard, node_name(x.tensor)
         )
-        condition = None if guard is ranges.ALWAYS or safe else self.condition(guard)
+        condition = None if guard == ranges.ALWAYS or safe else self.condition(guard)
         hoistable = safe or proved or condition is not None or bool(checks)
         return Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
 
@@ -247,7 +251,7 @@ class _Lowering:
             safe, proved = safe and here, proved and under
             form = sc.as_affine(at)
             # an affine index without a guard is in range by the front end's rules
-            if not under and (form is None or guard is not ranges.ALWAYS or isinstance(what, Comp)):
+            if not under and (form is None or guard != ranges.ALWAYS or isinstance(what, Comp)):
                 checks.append(self.check(name, axis, size, self.value(at)))
             if form is not None:
                 affine_parts.append((form, step))
@@ -264,17 +268,51 @@ class _Lowering:
 
     def condition(self, guard: ranges.Guard) -> Value:
         """The guard as one condition."""
-        either: Value | None = None
-        for conjunction in sorted(guard, key=len):
-            both: Value | None = None
-            for test, holds in conjunction:
-                value = self.value(test)
-                value = value if holds else Apply("not", (value,), BOOL)
-                both = value if both is None else Apply("and", (both, value), BOOL)
-            assert both is not None
-            either = both if either is None else Apply("or", (either, both), BOOL)
-        assert either is not None
-        return either
+        if self.contextual:
+            return self.condition_in_context(guard)
+        tests = {test for c in guard for test, _ in c}
+        if tests & self.pending:
+            raise _Circular
+        outermost = not self.pending
+        self.pending |= tests
+        try:
+            return _either(
+                [[self.holds(self.value(t), h) for t, h in c] for c in sorted(guard, key=len)]
+            )
+        except _Circular:
+            if not outermost:
+                raise
+        finally:
+            self.pending -= tests
+        return self.condition_in_context(guard)
+
+    def condition_in_context(self, guard: ranges.Guard) -> Value:
+        """The guard, each of its tests evaluated for itself, under those before it on its path. A
+        read may stand both in a test and, under that test, elsewhere: its guard in one place then
+        asks for its value in the other, and they must be two loads."""
+        return _either(
+            [
+                [self.holds(self.test_under(t, c[:n]), h) for n, (t, h) in enumerate(c)]
+                for c in sorted(guard, key=len)
+            ]
+        )
+
+    def test_under(self, test: Scalar, context: ranges.Conjunction) -> Value:
+        key = (test, context)
+        if key not in self.contexts:
+            outside = self.made, self.guards, self.contextual
+            within = ranges.path_guards([test])
+            guards = {
+                x: frozenset((*context, *(t for t in c if t not in context)) for c in g)
+                for x, g in within.items()
+            }
+            self.made, self.guards, self.contextual = {}, guards, True
+            self.contexts[key] = self.value(test)
+            self.made, self.guards, self.contextual = outside
+        return self.contexts[key]
+
+    def holds(self, test: Value, holds: bool) -> Value:
+        return test if holds else Apply("not", (test,), BOOL)
 
     def linear(self, parts: Iterable[tuple[sc.Affine, Dim]]) -> Linear:
         """The sum of affine forms times steps, over the nest's indices."""
@@ -287,6 +325,16 @@ class _Lowering:
                 if n not in self.dropped and n in self.extents:
                     terms[n] = terms.get(n, dim(0)) + c * step
         return Linear(tuple((k, c) for k, c in sorted(terms.items()) if c.terms), constant)
+
+
+class _Circular(Exception):
+    """A guard asks for a value that the guard guards."""
+
+
+def _either(conjunctions: list[list[Value]]) -> Value:
+    """The disjunction of conjunctions, as one value."""
+    every = [reduce(lambda a, b: Apply("and", (a, b), BOOL), c) for c in conjunctions]
+    return reduce(lambda a, b: Apply("or", (a, b), BOOL), every)
 
 
 # --------------------------------------------------------------------------- merging indices

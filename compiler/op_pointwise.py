@@ -102,7 +102,8 @@ _POINTWISE = (
               "x if x == y and isinf(x) else max(x, y) + log1p(exp(-abs(x - y)))",
               {"x": "sigmoid(x - y)", "y": "sigmoid(y - x)"}),
     Pointwise("xlogy", ("x", "y"), "nan if isnan(y) else (0 if x == 0 else x * log(y))",
-              {"x": "0 if x == 0 else log(y)", "y": "0 if x == 0 else x / y"},
+              {"x": "0 if x == 0 and y <= 0 else log(y)",
+               "y": "0 if x == 0 and y == 0 else x / y"},
               domain=((-3.0, 3.0), (0.05, 8.0))),
     # square root of a sum of squares: its subgradient at 0 is 0, and every argument is 0 there
     Pointwise("root_of_squares", ("x",), "sqrt(x)", {"x": "0 if x == 0 else 0.5 / out"},

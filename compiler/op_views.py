@@ -68,6 +68,8 @@ def reshape(x: IndexLambda, shape: Sizes) -> IndexLambda:
             f"{il.shape_text(wanted)} would have {product(tuple(wanted))}",
         )
     x = il.computed_once(x)
+    if any(not isinstance(i, sc.Affine) for r in sc.reads([x.body]) for i in r.indices):
+        x = il.of_node(il.materialize(x))  # quotients of quotients could not be solved back
     kept = 0  # leading dims that both shapes share need no division
     while kept < min(len(wanted), x.rank) and wanted[kept] == x.shape[kept]:
         kept += 1
@@ -77,7 +79,10 @@ def reshape(x: IndexLambda, shape: Sizes) -> IndexLambda:
     at: list[Scalar] = []
     for k in reversed(range(kept, x.rank)):
         d = x.shape[k]
-        last = k == kept
+        if is_one(d):
+            at.append(sc.size(0))
+            continue
+        last = all(map(is_one, x.shape[kept:k]))
         at.append(position if last else sc.op("mod", position, sc.size(d)))
         position = sc.op("floordiv", position, sc.size(d))
     return il.reindex(x, wanted, [*map(sc.index, range(kept)), *reversed(at)])

@@ -16,6 +16,7 @@ does it all, in order. No atomics: every result has one order, which the shape a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -25,18 +26,18 @@ from .loops import (
     Fill,
     Kind,
     Linear,
+    Load,
     Loop,
     Nest,
     Reduce,
     Store,
     Update,
+    Value,
     indices_of,
+    postorder,
+    values_of,
 )
 from .lower import strides
-from .tile import Registers, preference
-
-WARP = Registers(vector_bytes=32 * 4, accumulators=16)
-"""A warp, as fusion and the choice of a mapping see it: a vector of 32 lanes."""
 
 _POINTS_BLOCK = 256  # threads a block where each has an element of its own
 _ROWS_BLOCK = 256  # threads that share a reduction, where there are many outputs
@@ -117,12 +118,29 @@ def _threads(nest: Nest) -> Launched:
 
 
 def _is_cooperative(nest: Nest) -> bool:
-    reduces = [s for s in nest.body if isinstance(s, Reduce)]
-    if all(_is_short(s) for s in reduces):
-        return False
+    long = [s for s in nest.body if isinstance(s, Reduce) and not _is_short(s)]
     outputs = product(tuple(loop.extent for loop in nest.loops)).const
     few = outputs is not None and outputs <= _FEW_OUTPUTS
-    return few or preference(nest, WARP).along is None
+    return bool(long) and (few or any(_walks_along(s, nest.loops) for s in long))
+
+
+def _walks_along(s: Reduce, outer: Sequence[Loop]) -> bool:
+    """Whether more of the reduction's loads walk memory along its own loop than along the
+    output's last index."""
+    own = s.loops[_long_loop(s)].index
+    loads = [x for x in postorder(values_of(s)) if isinstance(x, Load)]
+    along = sum(_is_contiguous(x, own) for x in loads)
+    across = sum(_is_contiguous(x, outer[-1].index) for x in loads) if outer else 0
+    return along > across
+
+
+def _is_contiguous(x: Load, index: int) -> bool:
+    c = x.offset.coefficient(index)
+    return c is not None and c.const == 1 and not any(_depends(v, index) for v, _ in x.gathered)
+
+
+def _depends(x: Value, index: int) -> bool:
+    return index in indices_of((x,), frozenset())[x]
 
 
 def _is_short(s: Reduce) -> bool:
@@ -145,13 +163,18 @@ def _blocks(nest: Nest) -> Launched:
 
 
 def _shared(s: Reduce) -> Reduce:
-    """The innermost loop that is long enough goes over the threads; the others stay serial."""
-    long = [k for k, x in enumerate(s.loops) if x.extent.const is None or x.extent.const > _SHORT]
-    chosen = long[-1] if long else len(s.loops) - 1
+    """One loop goes over the threads; the others stay serial."""
+    chosen = _long_loop(s)
     loops = tuple(
         replace(x, kind=Kind.PARALLEL) if k == chosen else x for k, x in enumerate(s.loops)
     )
     return replace(s, loops=loops)
+
+
+def _long_loop(s: Reduce) -> int:
+    """The innermost loop that is long enough to share."""
+    long = [k for k, x in enumerate(s.loops) if x.extent.const is None or x.extent.const > _SHORT]
+    return long[-1] if long else len(s.loops) - 1
 
 
 def is_shared(s: Reduce) -> bool:
@@ -185,11 +208,11 @@ def _keeps_apart(loop: Loop, s: Update) -> bool:
     range, so that the sum of stride times position tells elements apart."""
     c = s.offset.coefficient(loop.index)
     steps = strides(s.buffer.shape)
-    deps = indices_of((v for v, _ in s.gathered), frozenset())
-    if c is None or any(loop.index in deps[v] for v, _ in s.gathered):
+    if c is None or any(_depends(v, loop.index) for v, _ in s.gathered):
         return False
-    if not any(c == step and loop.extent == n for step, n in zip(steps, s.buffer.shape, strict=True)):
+    if not any(
+        c == step and loop.extent == n for step, n in zip(steps, s.buffer.shape, strict=True)
+    ):
         return False
     others = [x for k, x in s.offset.terms if k != loop.index] + [x for _, x in s.gathered]
     return steps.count(c) == 1 and all(x != c and x in steps for x in others)
-

@@ -13,13 +13,14 @@ from .dims import Dim, FloorDiv, dim, provably_nonnegative
 from .dtypes import I64
 from .scalar import Affine, Scalar
 
-Conjunction = frozenset[tuple[Scalar, bool]]
-"""Conditions that all hold (True) or fail (False)."""
+Conjunction = tuple[tuple[Scalar, bool], ...]
+"""Conditions that all hold (True) or fail (False), outermost first: each is evaluated only where
+those before it are as stated."""
 
 Guard = frozenset[Conjunction]
 """A disjunction of them."""
 
-ALWAYS: Guard = frozenset({frozenset()})
+ALWAYS: Guard = frozenset({()})
 
 
 def path_guards(roots: Sequence[Scalar]) -> dict[Scalar, Guard]:
@@ -43,31 +44,33 @@ def path_guards(roots: Sequence[Scalar]) -> dict[Scalar, Guard]:
 
 
 def _and(guard: Guard, test: Scalar, holds: bool) -> Guard:
-    return _absorbed({c | {(test, holds)} for c in guard if (test, not holds) not in c})
+    return _absorbed(
+        c if (test, holds) in c else (*c, (test, holds))
+        for c in guard
+        if (test, not holds) not in c
+    )
 
 
 def _either(a: Guard, b: Guard) -> Guard:
-    if a is ALWAYS or b is ALWAYS:
+    if a == ALWAYS or b == ALWAYS:
         return ALWAYS
     return _absorbed(a | b)
 
 
 def _absorbed(guard: Iterable[Conjunction]) -> Guard:
     """A or (A and B) = A;  (A and c) or (A and not c) = A."""
-    kept = set(guard)
+    kept = {frozenset(c): c for c in guard}
     changed = True
-    while changed and len(kept) > 1:
+    while changed:
         changed = False
         for c in list(kept):
             for test, holds in c:
                 if (c - {(test, holds)}) | {(test, not holds)} in kept:
-                    kept.add(c - {(test, holds)})
-                    changed = True
-        smaller = {c for c in kept if not any(d < c for d in kept)}
-        changed = changed and smaller != set(guard)
-        kept = smaller
-        guard = kept
-    return ALWAYS if frozenset() in kept else frozenset(kept)
+                    smaller = tuple(t for t in kept[c] if t != (test, holds))
+                    changed = changed or frozenset(smaller) not in kept
+                    kept.setdefault(frozenset(smaller), smaller)
+        kept = {c: path for c, path in kept.items() if not any(d < c for d in kept)}
+    return ALWAYS if frozenset() in kept else frozenset(kept.values())
 
 
 def facts(conjunction: Conjunction) -> list[Affine]:

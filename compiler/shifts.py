@@ -154,11 +154,25 @@ def _squared_in(r: sc.Read, inside: Scalar) -> bool:
     for total in sc.reads([inside]):
         node = total.tensor
         if isinstance(node, Comp) and node.reducer == "sum" and is_square(node.body):
-            for squared in sc.reads([node.body]):
+            for squared in _elements(node.body):
                 found: dict[int, Scalar] = dict(enumerate(total.indices))
                 if squared.tensor is r.tensor and unify(squared, r, found):
                     return True
     return inside is sc.op("mul", r, r)
+
+
+def _elements(body: Scalar) -> list[sc.Read]:
+    """The reads of a body, those of its pointwise producers among them."""
+    out: list[sc.Read] = []
+    stack = sc.reads([body])
+    while stack:
+        x = stack.pop()
+        out.append(x)
+        match x.tensor:
+            case Comp(None, target=None) as producer:
+                at = dict(enumerate(x.indices))
+                stack += sc.reads([sc.substitute_indices(producer.body, at)])
+    return out
 
 
 def unify(pattern: Scalar, x: Scalar, bound: dict[int, Scalar]) -> bool:

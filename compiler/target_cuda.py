@@ -35,7 +35,7 @@ from .llvm_vector import constant, intrinsic
 from .loops import Buffer, Kind, Loop, Nest, verify_nest
 from .lower import LoopProgram, lower
 from .plan import plan, verify_program
-from .ptx_launch import WARP, Launch, Launched, Mapping, parallel_loops, spread
+from .ptx_launch import Launch, Launched, Mapping, parallel_loops, spread
 from .tile import Registers
 
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -47,6 +47,7 @@ which newer devices load too."""
 ERROR_WORDS = 5
 """i64 words of the error record: set, check, axis, index, size."""
 
+_NO_VECTORS = Registers(vector_bytes=0, accumulators=1)
 _GLOBAL = ir.PointerType(addrspace=1)
 _SHARED = ir.PointerType(addrspace=3)
 _WARP_SIZE = 32
@@ -93,7 +94,7 @@ def ptx(fn: Function, arch: str = "sm_90a") -> PtxModule:
 
 
 def _lowered(fn: Function) -> LoopProgram:
-    kernels = fuse(fn, WARP)
+    kernels = fuse(fn, _NO_VECTORS)
     verify_kernels(kernels)
     program = plan(kernels)
     verify_program(program)
@@ -111,7 +112,7 @@ class CudaTarget:
     launch: Launch
     pointers: int  # params and outputs
     dims: tuple[str, ...]
-    registers: Registers = Registers(vector_bytes=0, accumulators=1)
+    registers: Registers = _NO_VECTORS
 
     def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
         arguments = [_GLOBAL] * (self.pointers + 1) + [I64] * len(self.dims) + [_GLOBAL]

@@ -151,7 +151,7 @@ class _Program:
             at = ", ".join(printer.statement(t, None) for t in node.target)
             return [
                 f"{name}: {type_text(node.dtype, node.shape)} = 0",
-                f"{name}[{at}] += {printer.statement(node.body)}{ranges}",
+                f"{name}[{at}] += {printer.at(node.body, node.dtype, 0)}{ranges}",
             ]
         body = printer.statement(node.body)
         if node.reducer is not None:

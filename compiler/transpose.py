@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from . import fold
 from . import scalar as sc
 from .dims import Dim, dim, provably_nonnegative
+from .facts import affine_range
 from .graph import Comp, comp
 from .scalar import Affine, Scalar
 from .span import Span
@@ -129,42 +130,36 @@ def _named(names: Sequence[str], target: sc.Read, left: Sequence[int]) -> tuple[
 _POSITION = 1 << 20  # index numbers from here on stand for the operand's positions
 
 
+@dataclass(frozen=True)
+class _Equation:
+    """`index == position`: an index expression of the read, and the operand's positions."""
+
+    index: Scalar
+    position: Scalar
+
+
 def _solve(target: sc.Read, extents: Sequence[Dim], rank: int) -> _Solution | None:
     """Express indices by the operand's positions; None where no gather is worth having."""
     out = _Solution()
-    pending = list(enumerate(target.indices))
     shape = target.tensor.shape
-
-    def known(form: Affine) -> bool:
-        return all(k in out.values for k, _ in form.terms)
-
+    sizes = {**dict(enumerate(extents)), **{_POSITION + d: n for d, n in enumerate(shape)}}
+    for k, n in enumerate(extents):
+        if n.const == 1:
+            out.values[k] = sc.size(0)
+    pending = _equations(target, out)
+    affine = [e for e in pending if isinstance(e.index, Affine)]
     # single indices first: they pin most others
-    for single in (True, False):
-        for d, index in [p for p in pending if isinstance(p[1], Affine)]:
-            assert isinstance(index, Affine)
-            free = [(k, c) for k, c in index.terms if k not in out.values]
-            if single and len(index.terms) != 1:
-                continue
-            pending.remove((d, index))
-            position = sc.index(_POSITION + d)
-            if not free:
-                value = sc.substitute_indices(index, out.values)
-                if not _always_equal(value, shape[d]):
-                    out.require(sc.op("eq", position, value))
-                continue
-            choice = _choose(free, extents, rank)
-            if choice is None:
-                return None
-            k, c = choice
-            rest = sc.affine({j: e for j, e in index.terms if j != k}, index.const)
-            offset = sc.op("sub", position, sc.substitute_indices(rest, out.values))
-            _pin(out, k, c, offset, extents[k], shape[d], rest)
-    for d, index in pending:  # gathers
-        if any(k not in out.values for k in sc.indices_of(index)):
+    for e in sorted(affine, key=lambda e: len(e.index.terms) if isinstance(e.index, Affine) else 0):
+        if not _solve_affine(out, e, sizes, rank):
+            return None
+    for e in pending:  # gathers
+        if isinstance(e.index, Affine):
+            continue
+        if any(k not in out.values for k in sc.indices_of(e.index)):
             return None
         if len(out.values) < len(extents):
             return None  # a one-hot test inside a sum: a scatter does less
-        out.require(sc.op("eq", sc.index(_POSITION + d), sc.substitute_indices(index, out.values)))
+        out.require(sc.op("eq", e.position, sc.substitute_indices(e.index, out.values)))
     out.values = {k: _closed(v, out.values) for k, v in out.values.items()}
     out.tests = [_closed(t, out.values) for t in out.tests]
     return out
@@ -177,13 +172,39 @@ def _closed(x: Scalar, values: dict[int, Scalar]) -> Scalar:
     return x
 
 
-def _always_equal(value: Scalar, size: Dim) -> bool:
+def _solve_affine(out: _Solution, e: _Equation, sizes: dict[int, Dim], rank: int) -> bool:
+    """Solve `Σ c*k + constant == position` for what is free in it; False where that cannot be."""
+    index = e.index
+    assert isinstance(index, Affine)
+    free = [(k, c) for k, c in index.terms if k not in out.values]
+    if not free:
+        value = sc.substitute_indices(index, out.values)
+        if not _always_equal(value, e.position, sizes):
+            out.require(sc.op("eq", e.position, value))
+        return True
+    digits = _digits_of_sum(free, sizes)
+    if digits is not None:
+        rest = sc.affine({j: c for j, c in index.terms if j in out.values}, index.const)
+        offset = sc.op("sub", e.position, _closed(rest, out.values))
+        _pin_digits(out, digits, offset, sizes)
+        return True
+    choice = _choose(free, sizes, rank)
+    if choice is None:
+        return False
+    k, c = choice
+    rest = sc.affine({j: e for j, e in index.terms if j != k}, index.const)
+    _pin(out, k, c, sc.op("sub", e.position, sc.substitute_indices(rest, out.values)), sizes)
+    return True
+
+
+def _always_equal(value: Scalar, position: Scalar, sizes: dict[int, Dim]) -> bool:
     """A position of a dim of size 1 is 0."""
-    return size.const == 1 and value is sc.size(0)
+    single = isinstance(position, Affine) and all(sizes[k].const == 1 for k, _ in position.terms)
+    return single and value is sc.size(0)
 
 
 def _choose(
-    free: list[tuple[int, Dim]], extents: Sequence[Dim], rank: int
+    free: list[tuple[int, Dim]], sizes: dict[int, Dim], rank: int
 ) -> tuple[int, int] | None:
     """Which index to solve for: the one whose sum would be the longest, an output's if equal."""
     best: tuple[tuple[int, bool, int], tuple[int, int]] | None = None
@@ -191,16 +212,14 @@ def _choose(
         c = coefficient.const
         if c is None:
             continue
-        size = extents[k].evaluate(dict.fromkeys(extents[k].names, _TYPICAL))
+        size = sizes[k].evaluate(dict.fromkeys(sizes[k].names, _TYPICAL))
         score = (size // abs(c), k < rank, -k)
         if best is None or score > best[0]:
             best = (score, (k, c))
     return None if best is None else best[1]
 
 
-def _pin(
-    out: _Solution, k: int, c: int, offset: Scalar, extent: Dim, size: Dim, rest: Affine
-) -> None:
+def _pin(out: _Solution, k: int, c: int, offset: Scalar, sizes: dict[int, Dim]) -> None:
     """Set index k so that c*k == offset, with the tests that it exists and is in range."""
     if c < 0:
         c, offset = -c, sc.op("neg", offset)
@@ -210,21 +229,119 @@ def _pin(
         step = sc.const(c)
         out.require(sc.op("eq", sc.op("mod", offset, step), sc.const(0)))
         out.values[k] = sc.op("floordiv", offset, step)
-    low, high = _bounds(offset, size)
-    if low is None or not provably_nonnegative(low):
-        # tested on the offset: 0 <= offset < c*extent, so that no quotient is needed
+    # tested on the offset: 0 <= offset < c*extent, so that no quotient is needed
+    _require_range(out, offset, sizes[k] * c, sizes)
+
+
+def _require_range(out: _Solution, offset: Scalar, limit: Dim, sizes: dict[int, Dim]) -> None:
+    """`0 <= offset < limit`, each side only where the positions' ranges do not prove it."""
+    bounds = affine_range(offset, sizes) if isinstance(offset, Affine) else None
+    if bounds is None or not provably_nonnegative(bounds[0]):
         out.require(sc.op("ge", offset, sc.const(0)))
-    limit = extent * c
-    if high is None or not provably_nonnegative(limit - 1 - high):
+    if bounds is None or not provably_nonnegative(limit - 1 - bounds[1]):
         out.require(sc.op("lt", offset, sc.size(limit)))
 
 
-def _bounds(offset: Scalar, size: Dim) -> tuple[Dim | None, Dim | None]:
-    """The least and greatest value of an offset that depends on its position alone."""
-    if not isinstance(offset, Affine) or len(offset.terms) != 1:
-        return None, None
-    (k, c) = offset.terms[0]
-    if k < _POSITION or c.const not in (1, -1):
-        return None, None
-    ends = offset.const, offset.const + c * (size - dim(1))
-    return (ends[0], ends[1]) if c.const == 1 else (ends[1], ends[0])
+# --------------------------------------------------------------------------- mixed radix
+
+
+@dataclass(frozen=True)
+class _Digit:
+    """`number // stride % modulus` (no modulus: the leading digit)."""
+
+    number: Affine
+    stride: Dim
+    modulus: Dim | None
+
+
+def _equations(target: sc.Read, out: _Solution) -> list[_Equation]:
+    """One equation per dim; dims whose indices are the digits of one number give one equation
+    for that number: `x[p // m, p % m]` has `p == a*m + b`."""
+    shape = target.tensor.shape
+    numbers: dict[Affine, list[tuple[int, _Digit]]] = {}
+    for d, index in enumerate(target.indices):
+        digit = _digit(index)
+        if digit is not None:
+            numbers.setdefault(digit.number, []).append((d, digit))
+    equations: list[_Equation] = []
+    done: set[int] = set()
+    for number, digits in numbers.items():
+        position = _number(digits)
+        if position is None or len(digits) == 1:
+            continue
+        equations.append(_Equation(number, position))
+        for d, digit in digits:
+            done.add(d)
+            if digit.modulus is not None and digit.modulus != shape[d]:
+                out.require(sc.op("lt", sc.index(_POSITION + d), sc.size(digit.modulus)))
+    equations += [
+        _Equation(index, sc.index(_POSITION + d))
+        for d, index in enumerate(target.indices)
+        if d not in done
+    ]
+    return equations
+
+
+def _digit(index: Scalar) -> _Digit | None:
+    match index:
+        case Affine():
+            return _Digit(index, dim(1), None)
+        case sc.Op("mod", (inner, Affine() as m)) if not m.terms:
+            digit = _digit(inner)
+            if digit is not None and digit.modulus is None:
+                return _Digit(digit.number, digit.stride, m.const)
+        case sc.Op("floordiv", (inner, Affine() as m)) if not m.terms:
+            digit = _digit(inner)
+            if digit is not None and digit.modulus is None:
+                return _Digit(digit.number, digit.stride * m.const, None)
+    return None
+
+
+def _number(digits: Sequence[tuple[int, _Digit]]) -> Scalar | None:
+    """`Σ position*stride`, if these are all digits of the number."""
+    total: Scalar = sc.size(0)
+    stride = dim(1)
+    left = list(digits)
+    while left:
+        found = [entry for entry in left if entry[1].stride == stride]
+        if len(found) != 1:
+            return None
+        d, digit = found[0]
+        left.remove(found[0])
+        total = sc.op("add", total, sc.op("mul", sc.index(_POSITION + d), sc.size(stride)))
+        if digit.modulus is None:
+            return None if left else total
+        stride = stride * digit.modulus
+    return None  # the leading digit is not read: many numbers have these digits
+
+
+def _digits_of_sum(
+    free: Sequence[tuple[int, Dim]], sizes: dict[int, Dim]
+) -> list[tuple[int, Dim]] | None:
+    """The free terms from the least stride up, if each runs over exactly one digit:
+    `i*m + j` with 0 <= j < m."""
+    if len(free) < 2:
+        return None
+    out: list[tuple[int, Dim]] = []
+    stride = dim(1)
+    left = list(free)
+    while left:
+        found = [entry for entry in left if entry[1] == stride]
+        if len(found) != 1:
+            return None
+        left.remove(found[0])
+        out.append(found[0])
+        stride = stride * sizes[found[0][0]]
+    return out
+
+
+def _pin_digits(
+    out: _Solution, digits: list[tuple[int, Dim]], offset: Scalar, sizes: dict[int, Dim]
+) -> None:
+    """Each index is a digit of the offset; the leading one is bounded by the offset's range."""
+    for n, (k, stride) in enumerate(digits):
+        value = offset if stride.const == 1 else sc.op("floordiv", offset, sc.size(stride))
+        leading = n == len(digits) - 1
+        out.values[k] = value if leading else sc.op("mod", value, sc.size(sizes[k]))
+    k, stride = digits[-1]
+    _require_range(out, offset, stride * sizes[k], sizes)

@@ -14,19 +14,21 @@ from ..compiler import scalar as sc
 from ..compiler.dtypes import BY_NAME
 from ..compiler.errors import Note
 from ..compiler.formula import CONSTANTS
-from ..compiler.graph import rename
+from ..compiler.graph import Comp, as_variable, rename
 from ..compiler.index_lambda import IndexLambda
 from ..compiler.span import Span
 from .check_frame import Frame, Local, Value, kind_of
 from .check_index_statements import index_assign
 from .check_types import annotated, tensor_type
-from .syntax import Assign, DefDecl, IndexAssign, Name, Return, TupleType, TypeExpr
+from .syntax import Assign, Call, DefDecl, IndexAssign, Name, Return, TupleType, TypeExpr
+from .syntax_walk import Part, names_read, parts
 
 
 def run(frame: Frame, decl: DefDecl) -> Value:
     """The value that the body returns; None where it is wrong."""
     out: Value = None
     returned: Return | None = None
+    frame.variables = differentiated_by(decl)
     for s in decl.body:
         if returned is not None:
             frame.error(
@@ -56,6 +58,19 @@ def run(frame: Frame, decl: DefDecl) -> Value:
     return out
 
 
+def differentiated_by(decl: DefDecl) -> frozenset[str]:
+    """The names by which a gradient is taken in this body."""
+    out: set[str] = set()
+    stack: list[Part] = [s.value for s in decl.body]
+    while stack:
+        e = stack.pop()
+        stack.extend(parts(e))
+        if isinstance(e, Call) and e.func.id == "grad":
+            by = [*e.args[1:], *(k.value for k in e.keywords)]
+            out |= {n.id for b in by for n in names_read(b)}
+    return frozenset(out)
+
+
 # --------------------------------------------------------------------------- assignment
 
 
@@ -65,7 +80,8 @@ def _assign(frame: Frame, s: Assign) -> None:
         _bind(frame, s.targets[0], _declared(frame, s, s.type, value))
         return
     if len(s.targets) == 1:
-        _bind(frame, s.targets[0], _named(frame, value, s.targets[0].id, s.span))
+        named = _named(frame, value, s.targets[0].id, s.span)
+        _bind(frame, s.targets[0], named, alias=isinstance(s.value, Name))
         return
     if value is not None and not (isinstance(value, tuple) and len(value) == len(s.targets)):
         frame.error(
@@ -101,8 +117,14 @@ def _named(frame: Frame, value: Value, name: str, span: Span) -> Value:
     return il.of_node(rename(il.materialize(value, span=span), name, span))
 
 
-def _bind(frame: Frame, target: Name, value: Value) -> None:
+def _bind(frame: Frame, target: Name, value: Value, *, alias: bool = False) -> None:
+    """Give `value` the name; what a gradient is taken by below becomes a value of its own, unless
+    it is another name for one."""
     name = target.id
+    if name in frame.variables and not alias and isinstance(value, IndexLambda):
+        node = il.as_node(value)
+        if isinstance(node, Comp):
+            value = il.of_node(as_variable(node, f"{name} at {target.span}"))
     if name in frame.dims:
         note = frame.sizes.bound_at.get(name) if frame.call is None else None
         frame.error(

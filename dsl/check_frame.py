@@ -143,6 +143,7 @@ class Frame:
     scalar: bool = False  # the body of an `fn`, or a `const`: no tensors
     call: InlinedCall | None = None  # where this body is inlined
     arguments: tuple[IndexLambda, ...] = ()
+    variables: frozenset[str] = frozenset()  # the names by which a gradient is taken
 
     def operand(self, e: Expr, ix: Indices | None) -> IndexLambda | None:
         """The value of `e`, which must be a tensor or a scalar."""

@@ -9,15 +9,19 @@ where their values fit. Arrays are converted only where NumPy calls that safe.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..compiler.binding import Bind, Equal, bind
 from ..compiler.dims import Dim
-from ..compiler.dtypes import BF16, DType
+from ..compiler.dtypes import BF16, STRONG, DType
 from ..dsl.suggest import did_you_mean
 from .signature import Signature, Value
+
+
+_DTYPES = {d: np.dtype(d.numpy) for d in STRONG}
 
 
 class CallError(Exception):
@@ -37,14 +41,13 @@ class OutOfRangeError(CallError, IndexError):
 
 
 def convert(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """One array or Python number per parameter, of the right dtype, rank, layout and size.
+    """One array per parameter, of the right dtype, rank and layout. Sizes are left to the native
+    entry, and to `check_sizes` when that refuses them.
 
     Raises ArgumentTypeError and ArgumentValueError.
     """
     given = match_names(signature, args, kwargs)
-    values = [_converted(signature, p, v) for p, v in zip(signature.params, given, strict=True)]
-    check_sizes(signature, [np.shape(v) for v in values])
-    return values
+    return [_converted(signature, p, v) for p, v in zip(signature.params, given, strict=True)]
 
 
 # --------------------------------------------------------------------------- count and names
@@ -52,6 +55,8 @@ def convert(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 def match_names(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """The arguments in the parameters' order."""
+    if not kwargs and len(args) == len(signature.params):
+        return list(args)
     names = [p.name for p in signature.params]
     if len(args) > len(names):
         raise ArgumentTypeError(
@@ -83,8 +88,24 @@ def _count(n: int, what: str) -> str:
 # --------------------------------------------------------------------------- one argument
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an argument goes; its text begins every message about it."""
+
+    signature: Signature
+    parameter: Value
+
+    def __str__(self) -> str:
+        p = self.parameter
+        return f"{self.signature.name}(): {p.name} must be {p.type_text}"
+
+
 def _converted(signature: Signature, p: Value, value: Any) -> Any:
-    where = f"{signature.name}(): {p.name} must be {p.type_text}"
+    if type(value) is np.ndarray and value.dtype is _DTYPES[p.dtype]:
+        flags = value.flags
+        if value.ndim == len(p.shape) and flags.c_contiguous and flags.aligned:
+            return value  # some other argument needs converting
+    where = _Place(signature, p)
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         if p.shape:
             raise ArgumentValueError(f"{where}, not the number {_shown(value)}")
@@ -117,7 +138,7 @@ def _described(array: np.ndarray[Any, Any]) -> str:
     return f"{article} {kind}" + (f" of shape {array.shape}" if array.ndim else "")
 
 
-def _number(where: str, dtype: DType, value: bool | int | float) -> Any:
+def _number(where: _Place, dtype: DType, value: bool | int | float) -> Any:
     """A Python number as a 0-d array: `True` counts as 1; nothing else changes kind."""
     if dtype.is_bool and not isinstance(value, bool):
         raise ArgumentTypeError(f"{where}, not {_shown(value)}")
@@ -151,7 +172,7 @@ def _cast(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     return np.where(np.isnan(array), np.uint32(0x7FC0), rounded).astype(np.uint16)
 
 
-def _as_array(where: str, value: Any) -> np.ndarray[Any, Any]:
+def _as_array(where: _Place, value: Any) -> np.ndarray[Any, Any]:
     """Anything array-like, without copying where it offers a buffer."""
     if isinstance(value, np.ma.MaskedArray):
         raise ArgumentTypeError(
@@ -161,8 +182,7 @@ def _as_array(where: str, value: Any) -> np.ndarray[Any, Any]:
         shown = "None" if value is None else f"a {type(value).__name__}"
         raise ArgumentTypeError(f"{where}, not {shown}")
     try:
-        with np.errstate(all="ignore"):
-            array = np.asarray(value)
+        array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         if isinstance(value, list | tuple):
             raise ArgumentValueError(f"{where}, not a ragged nested list") from None
@@ -185,7 +205,7 @@ def _only_python_numbers(value: Any) -> bool:
     return type(value) in (bool, int, float)
 
 
-def _weak(where: str, dtype: DType, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _weak(where: _Place, dtype: DType, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A list of Python numbers takes the parameter's dtype where every value fits."""
     if not array.size:
         return array.astype(dtype.numpy)
@@ -206,7 +226,7 @@ def _weak(where: str, dtype: DType, array: np.ndarray[Any, Any]) -> np.ndarray[A
     return array.astype(dtype.numpy)
 
 
-def _strong(where: str, p: Value, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _strong(where: _Place, p: Value, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """An array keeps its values: a conversion that could lose some is refused."""
     want = np.dtype(p.dtype.numpy)
     have = array.dtype.newbyteorder("=") if array.dtype.byteorder in "<>" else array.dtype

@@ -120,14 +120,22 @@ def call_with_tensors(native: Native, args: Sequence[Any], kwargs: Mapping[str, 
     }
     node: Node | None = None
     if sources and is_grad_enabled() and any(o.dtype.is_float for o in signature.outputs):
-        name = "".join(w.capitalize() for w in signature.name.split("_")) + "Backward"
-        node = type(name, (CallBackward,), {})(owner, values, tuple(sources), arrays)
+        node = _node_class(owner)(owner, values, tuple(sources), arrays)
         node.next_functions = tuple(_edge(t) for t in sources.values())
     tensors = [
         Tensor(a, grad_fn=node if o.dtype.is_float else None, output=k)
         for k, (a, o) in enumerate(zip(arrays, signature.outputs, strict=True))
     ]
     return tuple(tensors) if signature.returns_tuple else tensors[0]
+
+
+def _node_class(owner: Owner) -> type[CallBackward]:
+    """The class of the calls of one function, named after it."""
+    if owner.node is None:
+        words = owner.signature.name.split("_")
+        name = "".join(w.capitalize() for w in words) + "Backward"
+        owner.node = type(name, (CallBackward,), {})
+    return owner.node
 
 
 def _edge(t: Tensor) -> tuple[Node, int]:

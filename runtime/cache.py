@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +94,12 @@ def put(name: str, header: dict[str, Any], data: bytes = b"") -> None:
     folder = directory()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+        temporary = folder / f"{name}.{os.getpid()}.{threading.get_ident()}.tmp"
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
+            temporary.write_bytes(MAGIC + hashlib.sha256(payload).digest() + payload)
             os.replace(temporary, folder / (name + SUFFIX))
         except BaseException:
-            os.unlink(temporary)
+            _remove(temporary)
             raise
     except OSError as error:
         _report(folder, error.strerror or str(error))
@@ -168,6 +167,6 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
     return found
 
 
-def _remove(path: str) -> None:
+def _remove(path: str | Path) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)

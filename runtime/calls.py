@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
-from .arguments import OutOfRangeError, convert
+import numpy as np
+
+from .arguments import OutOfRangeError, check_sizes, convert
 from .signature import Signature
 from .tensor import Tensor
 
 if TYPE_CHECKING:
+    from .autograd import CallBackward
     from .function import Function
     from .native import Native
 
@@ -36,12 +39,16 @@ class Owner:
     signature: Signature
     checks: Sequence[Check]
     function: ReferenceType[Function] | Callable[[], None]
+    node: type[CallBackward] | None = (
+        None  # of the backward pass; made at the first call that needs it
+    )
 
 
 def slow_call(native: Native, args: Sequence[Any], kwargs: Mapping[str, Any], again: bool) -> Any:
     """The call of a function with arguments that its native entry refused."""
     owner: Owner = native.owner
-    if again:  # converted arguments are refused only if the two paths disagree: a bug here
+    if again:  # of converted arguments nothing can be wrong but the sizes
+        check_sizes(owner.signature, [np.shape(a) for a in args])
         raise RuntimeError(f"tdsl: {owner.signature.name}() refused converted arguments")
     if any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
         from .autograd import call_with_tensors

@@ -27,7 +27,6 @@ class Module:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._functions: dict[str, Function] = {}
         self._lock = threading.Lock()
         self.__doc__ = source.index.doc
         self.__name__ = os.path.splitext(os.path.basename(source.shown))[0]
@@ -59,9 +58,9 @@ class Module:
                 f"{self._source.shown} has no function {name!r}; {hint}", name=name, obj=self
             )
         with self._lock:
-            if name not in self._functions:
-                self._functions[name] = Function(self._source, name)
-            return self._functions[name]
+            # an attribute of its own from now on: found without coming here
+            made: Function = self.__dict__.setdefault(name, Function(self._source, name))
+            return made
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._source.index.signatures)

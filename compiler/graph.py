@@ -329,12 +329,14 @@ def with_body(node: Comp, body: Scalar, target: Sequence[Scalar] | None = None) 
     return _alike(node, body, node.target if target is None else target, node.variable)
 
 
-def as_variable(node: Comp, variable: str | None) -> Comp:
-    """`node` kept apart from equal ones as what a gradient is taken by, under its name; None: no
-    longer."""
+def as_variable(node: Comp, variable: str | None, name: str | None = None) -> Comp:
+    """`node` kept apart from equal ones as what a gradient is taken by, under the user's `name`;
+    `variable` None: no longer."""
     out = _alike(node, node.body, node.target, variable)
-    if variable is not None and out is not node:
-        object.__setattr__(node, "name", None)  # outside the key: printing only
+    if name is not None and out is not node:  # names are outside the key: printing only
+        object.__setattr__(out, "name", name)
+        if node.name == name:
+            object.__setattr__(node, "name", None)
     return out
 
 

@@ -124,7 +124,7 @@ def _bind(frame: Frame, target: Name, value: Value, *, alias: bool = False) -> N
     if name in frame.variables and not alias and isinstance(value, IndexLambda):
         node = il.as_node(value)
         if isinstance(node, Comp):
-            value = il.of_node(as_variable(node, f"{name} at {target.span}"))
+            value = il.of_node(as_variable(node, f"{name} at {target.span}", name))
     if name in frame.dims:
         note = frame.sizes.bound_at.get(name) if frame.call is None else None
         frame.error(

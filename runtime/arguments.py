@@ -20,8 +20,7 @@ from ..compiler.dtypes import BF16, STRONG, DType
 from ..dsl.suggest import did_you_mean
 from .signature import Signature, Value
 
-
-_DTYPES = {d: np.dtype(d.numpy) for d in STRONG}
+_DTYPES = {d.name: np.dtype(d.numpy) for d in STRONG}
 
 
 class CallError(Exception):
@@ -101,7 +100,7 @@ class _Place:
 
 
 def _converted(signature: Signature, p: Value, value: Any) -> Any:
-    if type(value) is np.ndarray and value.dtype is _DTYPES[p.dtype]:
+    if type(value) is np.ndarray and value.dtype is _DTYPES[p.dtype.name]:
         flags = value.flags
         if value.ndim == len(p.shape) and flags.c_contiguous and flags.aligned:
             return value  # some other argument needs converting
@@ -122,7 +121,7 @@ def _converted(signature: Signature, p: Value, value: Any) -> Any:
         array = _strong(where, p, array)
     if not (array.flags.c_contiguous and array.flags.aligned):
         array = array.copy(order="C")
-    want = np.dtype(p.dtype.numpy)
+    want = _DTYPES[p.dtype.name]
     if array.dtype is not want:
         array = array.view(want)  # an equal dtype, but another object
     return array if type(array) is np.ndarray else array.view(np.ndarray)
@@ -228,7 +227,7 @@ def _weak(where: _Place, dtype: DType, array: np.ndarray[Any, Any]) -> np.ndarra
 
 def _strong(where: _Place, p: Value, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """An array keeps its values: a conversion that could lose some is refused."""
-    want = np.dtype(p.dtype.numpy)
+    want = _DTYPES[p.dtype.name]
     have = array.dtype.newbyteorder("=") if array.dtype.byteorder in "<>" else array.dtype
     if have == want:
         return array.astype(want, order="C", copy=False)

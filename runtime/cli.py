@@ -197,7 +197,7 @@ def _check(options: argparse.Namespace) -> int:
         if not width:
             print(f"{file}: no functions")
         for name in module:
-            outcome = check_gradients(getattr(module, name))
+            outcome = check_gradients(module[name])
             start, end = (tint[outcome.status], "\033[0m") if _color(sys.stdout) else ("", "")
             print(
                 f"{file}: {name:{width}}  {start}{outcome.status}{end}  {outcome.detail}",
@@ -219,8 +219,7 @@ def _function(options: argparse.Namespace) -> Function:
         known = ", ".join(module) or "none"
         hint = f"did you mean {near}?" if near else f"functions: {known}"
         raise UsageError(f"{options.file} has no function {options.function}; {hint}")
-    found: Function = getattr(module, options.function)
-    return found
+    return module[options.function]
 
 
 def _derived(f: Function, kind: str, names: str) -> Function:

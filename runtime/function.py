@@ -174,5 +174,5 @@ def restored(path: str | None, text: str, name: str, transform: Transform | None
     """The function that was pickled: its source travels with it, its imports are read anew."""
     from .module import module_of
 
-    function: Function = getattr(module_of(path, text), name)
+    function = module_of(path, text)[name]
     return function if transform is None else function._derive(transform)

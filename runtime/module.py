@@ -47,20 +47,25 @@ class Module:
         return self._source.index.warnings
 
     def __getattr__(self, name: str) -> Function:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        signatures = self._source.index.signatures
-        if name not in signatures:
-            near = did_you_mean(name, signatures)
-            known = ", ".join(signatures) or "none"
-            hint = f"did you mean {near!r}?" if near else f"functions: {known}"
-            raise AttributeError(
-                f"{self._source.shown} has no function {name!r}; {hint}", name=name, obj=self
-            )
+        if name not in self._source.index.signatures:
+            raise AttributeError(self._absent(name), name=name, obj=self)
         with self._lock:
             # an attribute of its own from now on: found without coming here
             made: Function = self.__dict__.setdefault(name, Function(self._source, name))
             return made
+
+    def __getitem__(self, name: str) -> Function:
+        """The function of any name, also one like `source` that an attribute hides."""
+        if name not in self._source.index.signatures:
+            raise KeyError(self._absent(name))
+        return self.__getattr__(name)
+
+    def _absent(self, name: str) -> str:
+        signatures = self._source.index.signatures
+        near = did_you_mean(name, signatures)
+        known = ", ".join(signatures) or "none"
+        hint = f"did you mean {near!r}?" if near else f"functions: {known}"
+        return f"{self._source.shown} has no function {name!r}; {hint}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._source.index.signatures)

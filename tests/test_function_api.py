@@ -130,6 +130,13 @@ def test_unknown_names_get_a_hint(m: tdsl.Module) -> None:
     assert not hasattr(m, "__len__")
 
 
+def test_a_function_whose_name_an_attribute_hides() -> None:
+    m = tdsl.compile("def source(x: f64) -> f64:\n    return x + 1\n")
+    assert isinstance(m.source, str) and m["source"](1) == 2.0
+    with pytest.raises(KeyError, match="did you mean 'source'"):
+        m["sorce"]
+
+
 def test_functions_pickle_and_copy(m: tdsl.Module, tmp_path: Path) -> None:
     m.loss(X, Y, W, B)
     for f in (m.loss, m.loss.grad("w")):

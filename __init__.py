@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .runtime import version as _version
+
+__version__ = _version.VERSION
 
 if TYPE_CHECKING:
     from .compiler.errors import Diagnostic, TdslError

@@ -9,6 +9,7 @@ machines (the target), instructions of primitives (`instructions`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import llvmlite.ir as ir
@@ -57,7 +58,8 @@ class _Emitter(Frame):
     def run(self) -> ir.Function:
         nest = self.nest
         outer = frozenset(loop.index for loop in nest.loops)
-        self.deps = indices_of((v for s in nest.body for v in values_of(s)), outer)
+        every = [v for s in nest.body for v in values_of(s)]
+        self.deps = indices_of(every, outer)
         self.order = {s: list(postorder(values_of(s))) for s in nest.body}
         self.roots: dict[Value, list[Value]] = {}
         self.start_values()
@@ -72,7 +74,7 @@ class _Emitter(Frame):
         for s in self.nest.body:
             match s:
                 case Store():
-                    self.target.store(self, lambda s=s: self.store(s))
+                    self.target.store(self, partial(self.store, s))
                 case Update():
                     self.update(s)
                 case Reduce():

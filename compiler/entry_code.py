@@ -31,17 +31,15 @@ from .entry_builder import (
     I64,
     NULL,
     PTR,
-    VOID,
     Builder,
     Callee,
     routine,
 )
+from .entry_scratch import give, release, take
 
 # Beyond this many scalar operations a call lets other threads run: giving the interpreter lock
 # away and taking it back costs about as much as 100 of them.
 GIL_RELEASE_WORK = 50_000
-# Scratch memory above this is returned after each call.
-KEPT_SCRATCH = 256 << 20
 
 _RUN = ir.FunctionType(I64, [PTR] * 4)
 _ARENA = ir.FunctionType(I64, [PTR])
@@ -59,12 +57,12 @@ def entry_module() -> ir.Module:
         "number": _number(module),
         "keywords": _keywords(module),
         "slow": _slow(module),
-        "take": _take(module),
-        "give": _give(module),
+        "take": take(module),
+        "give": give(module),
     }
     parts["scalar"] = _scalar(module, parts["array"])
     _enter(module, parts)
-    _release(module)
+    release(module)
     return module
 
 
@@ -439,64 +437,3 @@ def _slow(module: ir.Module) -> Any:
         b.c("Py_DecRef", owned)
     b.ret(result)
     return b.function
-
-
-# --------------------------------------------------------------------------- scratch memory
-# One block is kept per function. A call takes it (an atomic exchange leaves 0 behind, so a second
-# thread that calls at the same time allocates its own) and puts it back. In front of a block's
-# 64-byte aligned address stand its size and the address that malloc gave.
-
-
-def _take(module: ir.Module) -> Any:
-    """`(bytes, signature) -> block`: at least so many bytes; NULL for 0, or out of memory."""
-    b = routine(module, "tdsl_take", PTR, [I64, PTR])
-    need, signature = b.function.args
-    nothing = b.function.append_basic_block("nothing")
-    Builder(nothing).ret(NULL)
-    b.continue_if(b.icmp_signed(">", need, I64(0)), nothing)
-    kept = b.inttoptr(_exchange(b, signature, I64(0)), PTR)
-    with b.if_then(b.not_(b.is_null(kept))):
-        with b.if_then(b.icmp_signed(">=", b.at(kept, -16, I64), need)):
-            b.ret(kept)
-        b.c("PyMem_RawFree", b.at(kept, -8, PTR))
-    raw = b.c("PyMem_RawMalloc", b.add(need, I64(16 + 63)))
-    b.continue_if(b.not_(b.is_null(raw)), nothing)
-    aligned = b.and_(b.add(b.ptrtoint(raw, I64), I64(16 + 63)), I64(-64))
-    block = b.inttoptr(aligned, PTR)
-    b.store(need, b.byte(block, -16))
-    b.store(raw, b.byte(block, -8))
-    b.ret(block)
-    return b.function
-
-
-def _give(module: ir.Module) -> Any:
-    """`(block, signature)`: keep a block, or free it when it is large or another is kept."""
-    b = routine(module, "tdsl_give", VOID, [PTR, PTR])
-    block, signature = b.function.args
-    done = b.function.append_basic_block("done")
-    Builder(done).ret_void()
-    b.continue_if(b.not_(b.is_null(block)), done)
-    with b.if_then(b.icmp_signed(">", b.at(block, -16, I64), I64(KEPT_SCRATCH))):
-        b.c("PyMem_RawFree", b.at(block, -8, PTR))
-        b.ret_void()
-    other = b.inttoptr(_exchange(b, signature, b.ptrtoint(block, I64)), PTR)
-    b.continue_if(b.not_(b.is_null(other)), done)
-    b.c("PyMem_RawFree", b.at(other, -8, PTR))
-    b.ret_void()
-    return b.function
-
-
-def _release(module: ir.Module) -> None:
-    """`tdsl_release(signature)`: free the kept block."""
-    f = ir.Function(module, ir.FunctionType(VOID, [PTR]), "tdsl_release")
-    b = Builder(f.append_basic_block("entry"))
-    done = f.append_basic_block("done")
-    Builder(done).ret_void()
-    kept = b.inttoptr(_exchange(b, f.args[0], I64(0)), PTR)
-    b.continue_if(b.not_(b.is_null(kept)), done)
-    b.c("PyMem_RawFree", b.at(kept, -8, PTR))
-    b.ret_void()
-
-
-def _exchange(b: Builder, signature: Any, value: Any) -> Any:
-    return b.atomic_rmw("xchg", b.item(signature, table.SCRATCH, I64), value, "acq_rel")

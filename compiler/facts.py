@@ -250,6 +250,18 @@ def affine_range(x: Affine, extents: Mapping[int, Dim]) -> tuple[Dim, Dim] | Non
     return low, high
 
 
+def in_range(x: Scalar, extents: Mapping[int, Dim]) -> bool:
+    """Whether every read in `x` is in range wherever the indices run."""
+    for r in sc.reads([x]):
+        for i, n in zip(r.indices, r.tensor.shape, strict=True):
+            bounds = affine_range(i, extents) if isinstance(i, Affine) else None
+            if bounds is None:
+                return False
+            if not provably_nonnegative(bounds[0]) or not provably_nonnegative(n - 1 - bounds[1]):
+                return False
+    return True
+
+
 def decide(test: Scalar, extents: Mapping[int, Dim]) -> bool | None:
     """The value of a comparison of affine forms, where the ranges settle it. Over an empty range
     nothing is evaluated, so an extent counts as at least 1."""

@@ -96,10 +96,13 @@ def choose(test: Scalar, then: Scalar, other: Scalar) -> Scalar:
 
 
 def both(x: Scalar | None, y: Scalar | None) -> Scalar | None:
-    """The conjunction; None is True."""
+    """The conjunction; None is True. What `y` reads may be out of range where `x` fails, so it
+    is looked at under `x` only."""
     if x is None or x is y:
         return y
-    return x if y is None else sc.op("and", x, y)
+    if y is None:
+        return x
+    return sc.op("where", x, y, sc.const(False)) if sc.reads([y]) else sc.op("and", x, y)
 
 
 def either(x: Scalar | None, y: Scalar | None) -> Scalar | None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from . import scalar as sc
 from .dims import Dim, dim
@@ -175,7 +176,17 @@ def comp(
     out: Comp = _interned(
         key,
         lambda: Comp(
-            reducer, bounds, rank, body, target, dims, dtype, variable, name, tuple(index_names), span
+            reducer,
+            bounds,
+            rank,
+            body,
+            target,
+            dims,
+            dtype,
+            variable,
+            name,
+            tuple(index_names),
+            span,
         ),
     )
     return out
@@ -251,6 +262,9 @@ class Function:
 # --------------------------------------------------------------------------- traversal
 
 
+_operands: WeakKeyDictionary[Node, tuple[Node, ...]] = WeakKeyDictionary()
+
+
 def operands(node: Node) -> tuple[Node, ...]:
     """The nodes that `node` reads, each once, in order of appearance."""
     match node:
@@ -259,8 +273,12 @@ def operands(node: Node) -> tuple[Node, ...]:
         case Gradient():
             return (node.of, node.wrt)
         case Comp():
-            roots = (node.body, *(node.target or ()))
-            return tuple(dict.fromkeys(r.tensor for r in sc.reads(roots)))
+            found = _operands.get(node)
+            if found is None:  # every pass asks: the answer is kept as long as the node
+                roots = (node.body, *(node.target or ()))
+                found = tuple(dict.fromkeys(r.tensor for r in sc.reads(roots)))
+                _operands[node] = found
+            return found
 
 
 def postorder(roots: Iterable[Node]) -> list[Node]:
@@ -340,9 +358,7 @@ def as_variable(node: Comp, variable: str | None, name: str | None = None) -> Co
     return out
 
 
-def _alike(
-    node: Comp, body: Scalar, target: Sequence[Scalar] | None, variable: str | None
-) -> Comp:
+def _alike(node: Comp, body: Scalar, target: Sequence[Scalar] | None, variable: str | None) -> Comp:
     return comp(
         body,
         node.extents,

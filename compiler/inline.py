@@ -8,10 +8,11 @@ which comprehensions share a loop nest (`fuse`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from dataclasses import dataclass
 
 from . import ranges
 from . import scalar as sc
+from .dims import Dim
 from .graph import (
     Comp,
     Function,
@@ -160,33 +161,71 @@ def _covers(p: Comp, c: Comp, r: sc.Read) -> bool:
 
 def extract(fn: Function) -> Function:
     """Give an expensive part of a body a comprehension of its own, where the body's loops would
-    evaluate it again for indices on which it does not depend."""
+    evaluate it again for indices on which it does not depend; and read it wherever else the same
+    part stands, perhaps over the same indices in another order."""
+    made: dict[_Part, Comp] = {}
 
     def rule(node: Node) -> Node:
-        if not isinstance(node, Comp) or len(node.extents) < 2:
+        if not isinstance(node, Comp):
             return node
-        body = node.body
-        for part in _repeated_parts(node):
-            body = sc.rewrite(body, partial(_as_read, node, part))
-        return node if body is node.body else with_body(node, body)
+        parts = _repeated_parts(node) if len(node.extents) > 1 else []
+        for x in parts:
+            made.setdefault(_part(node, x)[0], _comp_of(node, x))
+        roots = {key.body.name for key in made if isinstance(key.body, sc.Op)}
+        found: dict[Scalar, Scalar] = {}
+        for x in sc.postorder([node.body]):
+            if isinstance(x, sc.Op) and x.name in roots:
+                key, order = _part(node, x)
+                if key in made and made[key].body is not node.body:
+                    layout = sorted(order) if x in parts else _layout(key, made[key], order)
+                    found[x] = sc.read(made[key], [sc.index(k) for k in layout])
+        if found:
+            return with_body(node, sc.rewrite(node.body, lambda x: found.get(x, x)))
+        if node.reducer is None and node.target is None and cost(node.body) >= COSTLY:
+            key, order = _part(node, node.body)
+            if len(order) == node.rank:
+                made.setdefault(key, node)
+        return node
 
-    return fn.with_outputs(rewrite(fn.outputs, rule))
+    once = rewrite(fn.outputs, rule)
+    return fn.with_outputs(rewrite(once, rule) if made else once)
 
 
-def _as_read(node: Comp, part: Scalar, x: Scalar) -> Scalar:
-    if x is not part:
-        return x
-    own = sorted(sc.indices_of(part))
-    renumbered = sc.substitute_indices(part, {k: sc.index(n) for n, k in enumerate(own)})
-    made = comp(
-        renumbered,
+@dataclass(frozen=True)
+class _Part:
+    """A subexpression with its indices numbered as they appear, and their extents."""
+
+    body: Scalar
+    extents: tuple[Dim, ...]
+
+
+def _part(node: Comp, x: Scalar) -> tuple[_Part, list[int]]:
+    """The part, and the indices of `node` in the order in which they appear."""
+    order = list(
+        dict.fromkeys(k for y in sc.postorder([x]) if isinstance(y, sc.Affine) for k, _ in y.terms)
+    )
+    body = sc.substitute_indices(x, {k: sc.index(n) for n, k in enumerate(order)})
+    return _Part(body, tuple(node.extents[k] for k in order)), order
+
+
+def _comp_of(node: Comp, x: Scalar) -> Comp:
+    """The part as a comprehension, its indices in the order of `node`'s."""
+    own = sorted(sc.indices_of(x))
+    body = sc.substitute_indices(x, {k: sc.index(n) for n, k in enumerate(own)})
+    return comp(
+        body,
         [node.extents[k] for k in own],
         len(own),
         name=f"{node.name}_part" if node.name else None,
         index_names=[node.index_names[k] for k in own if k < len(node.index_names)],
         span=node.span,
     )
-    return sc.read(made, [sc.index(k) for k in own])
+
+
+def _layout(key: _Part, made: Comp, order: list[int]) -> list[int]:
+    """For each dim of `made`, the index of a node in which the part appears with `order`."""
+    appear = _part(made, made.body)[1]  # the dims of `made` in order of appearance
+    return [order[appear.index(d)] for d in range(len(made.shape))]
 
 
 def _repeated_parts(node: Comp) -> list[Scalar]:

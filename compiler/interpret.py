@@ -153,8 +153,27 @@ class _Evaluation:
         """The value of `x` where `mask` holds (anything elsewhere)."""
         key = (x, id(mask))
         if key not in self.memo:
-            self.memo[key] = self.evaluate(x, mask)
+            for part in self.parts(x, mask):
+                self.memo[part, id(mask)] = self.evaluate(part, mask)
         return self.memo[key]
+
+    def parts(self, root: Scalar, mask: Array) -> list[Scalar]:
+        """What `root` is computed from under the same mask, operands first (no recursion: bodies
+        may be deep)."""
+        out: list[Scalar] = []
+        stack: list[tuple[Scalar, bool]] = [(root, False)]
+        seen: set[Scalar] = set()
+        while stack:
+            x, expanded = stack.pop()
+            if expanded:
+                out.append(x)
+            elif x not in seen and (x, id(mask)) not in self.memo:
+                seen.add(x)
+                stack.append((x, True))
+                lazy = isinstance(x, sc.Op) and x.name == "where"
+                kids = sc.children(x)
+                stack.extend((c, False) for c in (kids[:1] if lazy else kids))
+        return out
 
     def evaluate(self, x: Scalar, mask: Array) -> Array:
         match x:

@@ -125,18 +125,18 @@ def _is_cooperative(nest: Nest) -> bool:
 
 
 def _walks_along(s: Reduce, outer: Sequence[Loop]) -> bool:
-    """Whether more of the reduction's loads walk memory along its own loop than along the
-    output's last index."""
+    """Whether fewer of the reduction's loads jump through memory along its own loop than along
+    the output's last index. One that stays in its place is as good as one that steps by 1."""
     own = s.loops[_long_loop(s)].index
     loads = [x for x in postorder(values_of(s)) if isinstance(x, Load)]
-    along = sum(_is_contiguous(x, own) for x in loads)
-    across = sum(_is_contiguous(x, outer[-1].index) for x in loads) if outer else 0
-    return along > across
+    along = sum(_jumps(x, own) for x in loads)
+    across = sum(_jumps(x, outer[-1].index) for x in loads) if outer else 0
+    return along < across
 
 
-def _is_contiguous(x: Load, index: int) -> bool:
+def _jumps(x: Load, index: int) -> bool:
     c = x.offset.coefficient(index)
-    return c is not None and c.const == 1 and not any(_depends(v, index) for v, _ in x.gathered)
+    return (c is not None and c.const != 1) or any(_depends(v, index) for v, _ in x.gathered)
 
 
 def _depends(x: Value, index: int) -> bool:

@@ -8,7 +8,7 @@ sums and products match in either order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,8 @@ from . import scalar as sc
 from .formula import formula
 from .ops import scalar_function
 from .scalar import Scalar
+
+See = Callable[[Scalar], Scalar]
 
 _LETTERS = ("x", "y", "z")
 _COMMUTATIVE = frozenset({"add", "mul"})
@@ -41,9 +43,10 @@ class Rule:
     def replacement(self) -> Scalar:
         return formula(self.right, _VARIABLES, scalar_function)
 
-    def apply(self, x: Scalar) -> Scalar | None:
-        """The right side, where the left side matches `x`."""
-        for found in match(self.pattern, x, {}):
+    def apply(self, x: Scalar, see: See | None = None) -> Scalar | None:
+        """The right side, where the left side matches `x`; `see` shows the formula behind a
+        read."""
+        for found in match(self.pattern, x, {}, see or _as_it_stands):
             if self.unless is not None:
                 fixed = found[_LETTERS.index(self.unless)]
                 if isinstance(fixed, sc.Const | sc.Affine):
@@ -51,6 +54,10 @@ class Rule:
             args = [found.get(k, sc.const(0)) for k in range(len(_LETTERS))]
             return sc.substitute_params(self.replacement, args)
         return None
+
+
+def _as_it_stands(x: Scalar) -> Scalar:
+    return x
 
 
 _VARIABLES: dict[str, Scalar] = {letter: sc.param(k) for k, letter in enumerate(_LETTERS)}
@@ -104,34 +111,38 @@ ALGEBRA = (
 )
 
 
-def match(pattern: Scalar, x: Scalar, bound: dict[int, Scalar]) -> Iterator[dict[int, Scalar]]:
+def match(
+    pattern: Scalar, x: Scalar, bound: dict[int, Scalar], see: See
+) -> Iterator[dict[int, Scalar]]:
     """The bindings of the pattern's letters under which it is `x`."""
+    if isinstance(pattern, sc.Param):
+        known = bound.get(pattern.position)
+        if known is None:
+            yield {**bound, pattern.position: x}
+        elif known is x or see(known) is see(x):
+            yield bound
+        return
+    x = see(x)
     match pattern, x:
-        case sc.Param(), _:
-            known = bound.get(pattern.position)
-            if known is None:
-                yield {**bound, pattern.position: x}
-            elif known is x:
-                yield bound
         case sc.Const(), _:
             if not x.dtype.is_bool and sc.is_literal(x, float(pattern.value)):
                 yield bound
         case sc.Op(), sc.Op() if pattern.name == x.name:
-            yield from _match_all(pattern.args, x.args, bound)
+            yield from _match_all(pattern.args, x.args, bound, see)
             if pattern.name in _COMMUTATIVE:
-                yield from _match_all(pattern.args, x.args[::-1], bound)
+                yield from _match_all(pattern.args, x.args[::-1], bound, see)
         case sc.Call(), sc.Call() if pattern.function is x.function:
-            yield from _match_all(pattern.args, x.args, bound)
+            yield from _match_all(pattern.args, x.args, bound, see)
 
 
 def _match_all(
-    patterns: tuple[Scalar, ...], xs: tuple[Scalar, ...], bound: dict[int, Scalar]
+    patterns: tuple[Scalar, ...], xs: tuple[Scalar, ...], bound: dict[int, Scalar], see: See
 ) -> Iterator[dict[int, Scalar]]:
     if not patterns:
         yield bound
         return
-    for found in match(patterns[0], xs[0], bound):
-        yield from _match_all(patterns[1:], xs[1:], found)
+    for found in match(patterns[0], xs[0], bound, see):
+        yield from _match_all(patterns[1:], xs[1:], found, see)
 
 
 def head(x: Scalar) -> str:

@@ -451,3 +451,7 @@ def is_literal(x: Scalar, value: float) -> bool:
     if isinstance(x, Const):
         return not math.isnan(float(x.value)) and float(x.value) == value
     return isinstance(x, Affine) and not x.terms and x.const.const == value
+
+
+def is_false(x: Scalar) -> bool:
+    return isinstance(x, Const) and x.dtype.is_bool and not x.value

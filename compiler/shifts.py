@@ -20,45 +20,53 @@ from .facts import is_shifted_sum, is_square
 from .graph import Comp, comp
 from .ops import scalar_function
 from .scalar import Affine, Scalar
+from .sight import Sight
 
-Shift = Callable[[Scalar], Scalar | None]
+Shift = Callable[[Scalar, Sight], Scalar | None]
 
 
-def log_of_sum(x: Scalar) -> Scalar | None:
+def log_of_sum(x: Scalar, sight: Sight) -> Scalar | None:
     match x:
-        case sc.Op("log", (sc.Read(tensor=Comp() as total) as r,)):
-            exponent = _exponent(total)
-            if exponent is not None and not is_shifted_sum(total):
-                m, shifted = _shifted(total, exponent)
-                return sc.op(
-                    "add", sc.read(m, r.indices), sc.op("log", sc.read(shifted, r.indices))
-                )
+        case sc.Op("log", (inner,)):
+            match sight.see(inner):
+                case sc.Read(tensor=Comp() as total) as r:
+                    exponent = _exponent(total, sight)
+                    if exponent is not None and not is_shifted_sum(total):
+                        m, shifted = _shifted(total, exponent)
+                        rest = sc.op("log", sc.read(shifted, r.indices))
+                        return sc.op("add", sc.read(m, r.indices), rest)
     return None
 
 
-def softmax_quotient(x: Scalar) -> Scalar | None:
+def softmax_quotient(x: Scalar, sight: Sight) -> Scalar | None:
     match x:
-        case sc.Op("div", (sc.Op("exp", (w,)), sc.Read(tensor=Comp() as total) as r)):
-            exponent = _exponent(total)
-            if exponent is None or is_shifted_sum(total):
-                return None
-            found: dict[int, Scalar] = dict(enumerate(r.indices))
-            if unify(exponent, w, found):
-                m, shifted = _shifted(total, exponent)
-                top = sc.op("exp", sc.op("sub", w, sc.read(m, r.indices)))
-                return sc.op("div", top, sc.read(shifted, r.indices))
+        case sc.Op("div", (above, below)):
+            match sight.see(below), sight.see(above):
+                case sc.Read(tensor=Comp() as total) as r, sc.Op("exp", (w,)):
+                    exponent = _exponent(total, sight)
+                    if exponent is None or is_shifted_sum(total):
+                        return None
+                    found: dict[int, Scalar] = dict(enumerate(r.indices))
+                    if unify(exponent, w, found, sight):
+                        m, shifted = _shifted(total, exponent)
+                        top = sc.op("exp", sc.op("sub", w, sc.read(m, r.indices)))
+                        return sc.op("div", top, sc.read(shifted, r.indices))
     return None
 
 
-def log_of_softmax(x: Scalar) -> Scalar | None:
+def log_of_softmax(x: Scalar, sight: Sight) -> Scalar | None:
     match x:
-        case sc.Op("log", (sc.Op("div", (sc.Op("exp", (w,)), sc.Read(tensor=Comp() as s) as r)),)):
-            if is_shifted_sum(s):
-                return sc.op("sub", w, sc.op("log", r))
+        case sc.Op("log", (inner,)):
+            match sight.see(inner):
+                case sc.Op("div", (above, below)):
+                    match sight.see(above), sight.see(below):
+                        case sc.Op("exp", (w,)), sc.Read(tensor=Comp() as s) as r:
+                            if is_shifted_sum(s):
+                                return sc.op("sub", w, sc.op("log", r))
     return None
 
 
-def root_of_sum(x: Scalar) -> Scalar | None:
+def root_of_sum(x: Scalar, sight: Sight) -> Scalar | None:
     match x:
         case sc.Op("sqrt", (inner,)) if is_square(inner):
             root = scalar_function("root_of_squares")
@@ -67,24 +75,22 @@ def root_of_sum(x: Scalar) -> Scalar | None:
     return None
 
 
-def normalized(x: Scalar) -> Scalar | None:
+def normalized(x: Scalar, sight: Sight) -> Scalar | None:
     match x:
-        case sc.Op("div", (above, sc.Call() as root)) if root.function is scalar_function(
-            "root_of_squares"
-        ):
+        case sc.Op("div", (above, below)):
+            root = sight.see(below)
+            if not isinstance(root, sc.Call):
+                return None
+            if root.function is not scalar_function("root_of_squares"):
+                return None
             (inside,) = root.args
-            if any(_squared_in(r, inside) for r in sc.reads([above]) if r in _factors(above)):
-                zero = sc.const(0, x.dtype)
-                return sc.op("where", sc.op("eq", root, sc.const(0)), zero, _protected_quotient(x))
+            factors = [f for f in map(sight.see, _factors(above)) if isinstance(f, sc.Read)]
+            if any(_squared_in(r, sight.see(inside), sight) for r in factors):
+                at_zero = sc.op("eq", root, sc.const(0))
+                # the denominator made 1 where it is 0, so that the rule does not match again
+                safe = sc.op("where", at_zero, sc.const(1, x.dtype), root)
+                return sc.op("where", at_zero, sc.const(0, x.dtype), sc.op("div", above, safe))
     return None
-
-
-def _protected_quotient(x: Scalar) -> Scalar:
-    """`x` with its denominator made 1 where it is 0, so that the rule does not match again."""
-    assert isinstance(x, sc.Op)
-    above, root = x.args
-    safe = sc.op("where", sc.op("eq", root, sc.const(0)), sc.const(1, x.dtype), root)
-    return sc.op("div", above, safe)
 
 
 SHIFTS: tuple[tuple[str, Shift], ...] = (
@@ -99,17 +105,13 @@ SHIFTS: tuple[tuple[str, Shift], ...] = (
 # --------------------------------------------------------------------------- parts
 
 
-def _exponent(node: Comp) -> Scalar | None:
+def _exponent(node: Comp, sight: Sight) -> Scalar | None:
     """u, where `node` is Σ exp(u)."""
     if node.reducer != "sum" or node.target is not None:
         return None
-    match node.body:
+    match sight.see(node.body):
         case sc.Op("exp", (u,)):
             return u
-        case sc.Read(tensor=Comp(None, target=None) as inner) as r:
-            match inner.body:
-                case sc.Op("exp", (u,)):
-                    return sc.substitute_indices(u, dict(enumerate(r.indices)))
     return None
 
 
@@ -149,39 +151,34 @@ def _factors(x: Scalar) -> list[Scalar]:
             return [x]
 
 
-def _squared_in(r: sc.Read, inside: Scalar) -> bool:
+def _squared_in(r: sc.Read, inside: Scalar, sight: Sight) -> bool:
     """Whether the element `r` is among those whose squares `inside` sums."""
-    for total in sc.reads([inside]):
-        node = total.tensor
-        if isinstance(node, Comp) and node.reducer == "sum" and is_square(node.body):
-            for squared in _elements(node.body):
-                found: dict[int, Scalar] = dict(enumerate(total.indices))
-                if squared.tensor is r.tensor and unify(squared, r, found):
+    if inside is sc.op("mul", r, r):
+        return True
+    match inside:
+        case sc.Read(tensor=Comp("sum", target=None) as node):
+            body = sight.see(node.body)
+            if not is_square(body):
+                return False
+            for squared in sc.reads([body]):
+                found: dict[int, Scalar] = dict(enumerate(inside.indices))
+                seen = sight.see(squared)
+                if isinstance(seen, sc.Read) and unify(seen, r, found, sight):
                     return True
-    return inside is sc.op("mul", r, r)
+    return False
 
 
-def _elements(body: Scalar) -> list[sc.Read]:
-    """The reads of a body, those of its pointwise producers among them."""
-    out: list[sc.Read] = []
-    stack = sc.reads([body])
-    while stack:
-        x = stack.pop()
-        out.append(x)
-        match x.tensor:
-            case Comp(None, target=None) as producer:
-                at = dict(enumerate(x.indices))
-                stack += sc.reads([sc.substitute_indices(producer.body, at)])
-    return out
-
-
-def unify(pattern: Scalar, x: Scalar, bound: dict[int, Scalar]) -> bool:
+def unify(pattern: Scalar, x: Scalar, bound: dict[int, Scalar], sight: Sight) -> bool:
     """Whether `x` is `pattern` with its bare indices replaced; `bound` holds and collects what
     each stands for."""
     stack: list[tuple[Scalar, Scalar]] = [(pattern, x)]
     later: list[tuple[Affine, Scalar]] = []
     while stack:
         p, y = stack.pop()
+        if isinstance(p, sc.Read) and isinstance(y, sc.Read) and p.tensor is y.tensor:
+            stack.extend(zip(p.indices, y.indices, strict=True))
+            continue
+        p, y = sight.see(p), sight.see(y)
         match p, y:
             case sc.Affine(), _ if len(p.terms) == 1 and p is sc.index(p.terms[0][0]):
                 k = p.terms[0][0]

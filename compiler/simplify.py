@@ -4,9 +4,8 @@ In: a `Function`. Out: an equal one. `stabilize` is what the gradient stage runs
 differentiated is the stable form); `simplify` runs after it and adds the algebra. `log` collects
 which equation fired where (`--explain`).
 
-A body is rewritten bottom-up, each node by every rule until none matches. Rules that see through
-a producer (a pointwise node inlined) are tried on the inlined body too, which is kept only if a
-stabilising rule fired there.
+A body is rewritten bottom-up, each part by every rule until none matches. Stabilising rules see
+through pointwise producers (`sight`); algebra stays inside one body.
 """
 
 from __future__ import annotations
@@ -15,21 +14,22 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from . import scalar as sc
 from .algebra import collapse_reduction
+from .conditions import assume, connective
 from .contraction import order_contractions
 from .dims import Dim
-from .facts import decide, finite
+from .facts import decide, finite, in_range
 from .graph import Comp, Function, Gradient, Node, postorder, rewrite, with_body
 from .primitives import PRIMITIVES
 from .rules import ALGEBRA, STABILIZING, Rule, head
 from .scalar import Scalar, ScalarFunction
 from .shifts import SHIFTS
+from .sight import Sight
 from .span import Span
 
 
@@ -45,14 +45,14 @@ class Fired:
 Log = list[Fired]
 
 _BY_HEAD: dict[str, list[tuple[Rule, bool]]] = defaultdict(list)
-_INLINE_LIMIT = 400  # nodes of a body seen through its producers
+_DEEPEST = 64  # rewrites of a rewritten form
 
 
 def stabilize(fn: Function, log: Log | None = None) -> Function:
     """Rewrite into numerically stable form; what a gradient is taken by stays a node."""
     with fn.scope.active():
-        kept = _protected(fn.outputs)
-        outputs = rewrite(fn.outputs, lambda n: _stable(n, kept, log))
+        rewriting = _Pass(Sight(_protected(fn.outputs)), log)
+        outputs = rewrite(fn.outputs, rewriting.node)
         return fn.with_outputs(outputs)
 
 
@@ -80,38 +80,26 @@ def _note(log: Log | None, equation: str, node: Comp) -> None:
 # --------------------------------------------------------------------------- one node
 
 
-def _stable(node: Node, protected: frozenset[Node], log: Log | None) -> Node:
-    if not isinstance(node, Comp):
-        return node
-    extents = dict(enumerate(node.extents))
-    plain = _Rewriter(extents)
-    body = plain.run(node.body)
-    inlined = _through_producers(body, protected)
-    if inlined is not body:
-        deep = _Rewriter(extents)
-        seen = deep.run(inlined)
-        if any(e not in plain.stabilized for e in deep.stabilized):
-            plain, body = deep, seen
-    for equation in plain.stabilized:
-        _note(log, equation, node)
-    if body is node.body:
-        return node
-    return with_body(node, body)
+@dataclass
+class _Pass:
+    """One pass over a graph; bodies over equal extents share what was found for their parts."""
 
+    sight: Sight
+    log: Log | None
+    rewriters: dict[tuple[Dim, ...], _Rewriter] = field(default_factory=dict)
 
-def _through_producers(body: Scalar, protected: frozenset[Node]) -> Scalar:
-    """`body` with every pointwise producer's formula in place of its reads."""
-
-    def rule(x: Scalar) -> Scalar:
-        match x:
-            case sc.Read(tensor=Comp(None, target=None) as source) if source not in protected:
-                inner = sc.substitute_indices(source.body, dict(enumerate(x.indices)))
-                return _through_producers(inner, protected)
-        return x
-
-    out = sc.rewrite(body, rule)
-    size = sum(1 for _ in sc.postorder([out]))
-    return out if size <= _INLINE_LIMIT else body
+    def node(self, node: Node) -> Node:
+        if not isinstance(node, Comp):
+            return node
+        rewriter = self.rewriters.get(node.extents)
+        if rewriter is None:
+            extents = dict(enumerate(node.extents))
+            rewriter = self.rewriters[node.extents] = _Rewriter(extents, self.sight)
+        rewriter.stabilized.clear()
+        body = rewriter.run(node.body)
+        for equation in rewriter.stabilized:
+            _note(self.log, equation, node)
+        return node if body is node.body else with_body(node, body)
 
 
 def _without_views(node: Node) -> Node:
@@ -147,30 +135,41 @@ class _Rewriter:
     """Rewrites scalar trees; `stabilized` lists the stabilising equations that fired."""
 
     extents: Mapping[int, Dim]
+    sight: Sight
     stabilized: list[str] = field(default_factory=list)
+    done: dict[Scalar, Scalar] = field(default_factory=dict)
 
     def run(self, root: Scalar) -> Scalar:
         for _ in range(8):  # conditions seen from above open new matches below: a few rounds
-            out = _assume(sc.rewrite(root, self.one), {})
+            out = assume(self.normal(root, 0))
             if out is root:
                 return out
             root = out
         return root
 
-    def one(self, x: Scalar) -> Scalar:
-        for _ in range(16):
-            y = self.step(x)
-            if y is x:
-                return x
-            x = y
-            if isinstance(x, sc.Op | sc.Call):
-                kids = [self.one(c) for c in x.args]
-                x = (
-                    sc.with_children(x, kids)
-                    if any(a is not b for a, b in zip(kids, x.args, strict=True))
-                    else x
-                )
-        return x
+    def normal(self, root: Scalar, depth: int) -> Scalar:
+        """`root` with no rule left to apply; what a rule makes is rewritten in its turn."""
+        order: list[tuple[Scalar, bool]] = [(root, False)]
+        while order:
+            x, expanded = order.pop()
+            if x in self.done:
+                continue
+            kids = sc.children(x)
+            if not expanded:
+                order.append((x, True))
+                order.extend((c, False) for c in kids if c not in self.done)
+                continue
+            new = [self.done[c] for c in kids]
+            same = all(a is b for a, b in zip(new, kids, strict=True))
+            rebuilt = x if same else sc.with_children(x, new)
+            out = self.done.get(rebuilt)
+            if out is None:
+                out = self.step(rebuilt)
+                if out is not rebuilt and depth < _DEEPEST:
+                    out = self.normal(out, depth + 1)
+                self.done[rebuilt] = out
+            self.done[x] = out
+        return self.done[root]
 
     def step(self, x: Scalar) -> Scalar:
         match x:
@@ -184,6 +183,8 @@ class _Rewriter:
                     return then if known else other
                 if then is other:
                     return then
+                if sc.is_false(other) and in_range(then, self.extents):
+                    return connective("and", test, then)
             case sc.Op("and" | "or" as name, (a, b)):
                 for this, that in ((a, b), (b, a)):
                     known = decide(this, self.extents)
@@ -197,8 +198,10 @@ class _Rewriter:
                 folded = _folded(x)
                 if folded is not x:
                     return folded
+        if not isinstance(x, sc.Op | sc.Call):
+            return x
         for rule, stabilizing in _rules(head(x)):
-            out = rule.apply(x)
+            out = rule.apply(x, self.sight.see if stabilizing else None)
             if out is not None and out is not x:
                 if out.dtype is not x.dtype:
                     out = sc.convert(out, x.dtype)
@@ -206,7 +209,7 @@ class _Rewriter:
                     self.stabilized.append(rule.equation)
                 return out
         for equation, shift in SHIFTS:
-            out = shift(x)
+            out = shift(x, self.sight)
             if out is not None:
                 self.stabilized.append(equation)
                 return out
@@ -228,62 +231,13 @@ def simplified_function(function: ScalarFunction) -> ScalarFunction:
     """A user's scalar function with its body in stable form."""
     known = _functions.get(function)
     if known is None:
-        body = _Rewriter({}).run(function.body)
+        body = _Rewriter({}, Sight(frozenset())).run(function.body)
         known = function
         if body is not function.body:
             known = ScalarFunction(function.name, function.params, body, function.partials)
         _functions[function] = known
         _functions[known] = known
     return known
-
-
-def _assume(root: Scalar, facts: Mapping[Scalar, bool]) -> Scalar:
-    """`root` with tests decided by the conditionals around them."""
-    done: dict[tuple[Scalar, frozenset[Any]], Scalar] = {}
-
-    def visit(x: Scalar, known: Mapping[Scalar, bool]) -> Scalar:
-        if x in known:
-            return sc.const(known[x])
-        kids = sc.children(x)
-        if not kids:
-            return x
-        key = (x, frozenset(known.items()))
-        if key in done:
-            return done[key]
-        if isinstance(x, sc.Op) and x.name == "where":
-            test = visit(x.args[0], known)
-            if isinstance(test, sc.Const):
-                out = visit(x.args[1] if test.value else x.args[2], known)
-            else:
-                then = visit(x.args[1], {**known, **dict.fromkeys(_conjuncts(test), True)})
-                other = visit(x.args[2], {**known, test: False})
-                out = then if then is other else sc.op("where", test, then, other)
-        elif isinstance(x, sc.Op) and x.name in ("and", "or"):
-            a, b = (visit(c, known) for c in x.args)
-            out = _connective(x.name, a, b)
-        else:
-            new = [visit(c, known) for c in kids]
-            same = all(p is q for p, q in zip(new, kids, strict=True))
-            out = x if same else sc.with_children(x, new)
-        done[key] = out
-        return out
-
-    if not any(isinstance(x, sc.Op) and x.name == "where" for x in sc.postorder([root])):
-        return root
-    return visit(root, facts)
-
-
-def _connective(name: str, a: Scalar, b: Scalar) -> Scalar:
-    for this, that in ((a, b), (b, a)):
-        if isinstance(this, sc.Const):
-            return that if bool(this.value) == (name == "and") else this
-    return sc.op(name, a, b)
-
-
-def _conjuncts(test: Scalar) -> list[Scalar]:
-    if isinstance(test, sc.Op) and test.name == "and":
-        return [*_conjuncts(test.args[0]), *_conjuncts(test.args[1]), test]
-    return [test]
 
 
 def _folded(x: sc.Op) -> Scalar:

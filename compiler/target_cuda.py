@@ -10,7 +10,7 @@ the index, the size. The first thread that fails writes it; nothing is read out 
 outputs are then meaningless.
 
 LLVM ends the process when it meets an operation that it cannot select for NVPTX, so everything in
-the optimised module is looked up in a list of what it can (`UnsupportedOnCuda`) before that.
+the optimised module is looked up in a list of what it can (`UnsupportedOnCudaError`) before that.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SHARED = ir.PointerType(addrspace=3)
 _WARP_SIZE = 32
 
 
-class UnsupportedOnCuda(Exception):
+class UnsupportedOnCudaError(Exception):
     """The function needs an operation for which PTX has no instruction."""
 
 
@@ -73,7 +73,7 @@ class PtxModule:
 def ptx(fn: Function, arch: str = "sm_90a") -> PtxModule:
     """PTX for a function without gradient requests. `arch` is a key of FEATURES.
 
-    Raises ValueError for another architecture, UnsupportedOnCuda for an operation that the device
+    Raises ValueError for another architecture, UnsupportedOnCudaError for an operation that the device
     lacks."""
     if arch not in FEATURES:
         raise ValueError(f"no architecture {arch!r} (known: {', '.join(FEATURES)})")
@@ -121,6 +121,8 @@ class CudaTarget:
         function.attributes.add("nounwind")
         # llvmlite's sets know LLVM's own attributes only
         set.add(function.attributes, f'"nvvm.maxntid"="{self.launch.block}"')
+        # else the assembler may spill registers to fit more blocks on a multiprocessor
+        set.add(function.attributes, '"nvvm.minctasm"="1"')
         for arg in function.args:
             if isinstance(arg.type, ir.PointerType):
                 arg.add_attribute("noalias")
@@ -408,7 +410,7 @@ _INTRINSICS = frozenset(
 
 def verify_supported(module: llvm.ModuleRef) -> None:
     """Every instruction and every intrinsic of the module is one that NVPTX can select, and no call
-    is left. Raises UnsupportedOnCuda, which names the operation and its kernel."""
+    is left. Raises UnsupportedOnCudaError, which names the operation and its kernel."""
     allowed = {f.name for f in module.functions if f.name in _INTRINSICS}
     for function in module.functions:
         for block in function.blocks:
@@ -420,4 +422,4 @@ def verify_supported(module: llvm.ModuleRef) -> None:
                         continue
                 elif name in _OPCODES and not str(i.type).startswith("<"):
                     continue
-                raise UnsupportedOnCuda(f"{function.name} needs {name}, which PTX does not have")
+                raise UnsupportedOnCudaError(f"{function.name} needs {name}, which PTX does not have")

@@ -286,15 +286,15 @@ def _digit(index: Scalar) -> _Digit | None:
     match index:
         case Affine():
             return _Digit(index, dim(1), None)
-        case sc.Op("mod", (inner, Affine() as m)) if not m.terms:
-            digit = _digit(inner)
-            if digit is not None and digit.modulus is None:
-                return _Digit(digit.number, digit.stride, m.const)
-        case sc.Op("floordiv", (inner, Affine() as m)) if not m.terms:
-            digit = _digit(inner)
-            if digit is not None and digit.modulus is None:
-                return _Digit(digit.number, digit.stride * m.const, None)
-    return None
+        case sc.Op("mod" | "floordiv" as name, (inner, by)):
+            digit, size = _digit(inner), sc.as_affine(by)
+            if digit is None or digit.modulus is not None or size is None or size.terms:
+                return None
+            if name == "mod":
+                return _Digit(digit.number, digit.stride, size.const)
+            return _Digit(digit.number, digit.stride * size.const, None)
+        case _:
+            return None
 
 
 def _number(digits: Sequence[tuple[int, _Digit]]) -> Scalar | None:

@@ -119,7 +119,9 @@ def call_with_tensors(native: Native, args: Sequence[Any], kwargs: Mapping[str, 
         if isinstance(a, Tensor) and a.requires_grad and p.dtype.is_float
     }
     node: Node | None = None
-    if sources and is_grad_enabled() and any(o.dtype.is_float for o in signature.outputs):
+    function = owner.function()
+    recorded = sources and is_grad_enabled() and function is not None and function.differentiable
+    if recorded and any(o.dtype.is_float for o in signature.outputs):
         node = _node_class(owner)(owner, values, tuple(sources), arrays)
         node.next_functions = tuple(_edge(t) for t in sources.values())
     tensors = [

@@ -38,12 +38,13 @@ def directory() -> Path:
     named = os.environ.get("TDSL_CACHE_DIR")
     if named:
         return Path(named)
+    home = Path(os.path.expanduser("~"))
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tdsl"
+        return home / "Library" / "Caches" / "tdsl"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tdsl" / "cache"
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "tdsl" / "cache"
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tdsl"
+    return (Path(base) if base else home / ".cache") / "tdsl"
 
 
 @functools.cache
@@ -93,7 +94,7 @@ def put(name: str, header: dict[str, Any], data: bytes = b"") -> None:
     payload = len(text).to_bytes(8, "little") + text + data
     folder = directory()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = folder / f"{name}.{os.getpid()}.{threading.get_ident()}.tmp"
         try:
             temporary.write_bytes(MAGIC + hashlib.sha256(payload).digest() + payload)

@@ -62,9 +62,11 @@ def _run(argv: Sequence[str] | None) -> int:
     from ..compiler.errors import TdslError, render
     from .arguments import CallError
     from .cli_values import UsageError
+    from .module import TdslWarning
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", TdslWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             status: int = options.command(options)
         sys.stdout.flush()
@@ -79,6 +81,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return FAILED
     except CallError as error:
         return _complain(str(error), FAILED)
+    except MemoryError as error:
+        return _complain(str(error) or "out of memory", FAILED)
 
 
 def _complain(message: str, status: int) -> int:
@@ -98,8 +102,8 @@ def _color(stream: Any) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from .. import __version__
     from .inspection import STAGES
+    from .version import VERSION
 
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -108,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=raw,
     )
-    parser.add_argument("--version", action="version", version=f"tdsl {__version__}")
+    parser.add_argument("--version", action="version", version=f"tdsl {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     check = commands.add_parser(
@@ -271,7 +275,11 @@ def _ir(options: argparse.Namespace) -> int:
     f = _function(options)
     if options.wrt is not None and options.stage != "ast":
         f = _derived(f, "value_and_grad", options.wrt)
-    print(f.ir(options.stage, explain=options.explain).rstrip("\n"))
+    try:
+        text = f.ir(options.stage, explain=options.explain)
+    except ValueError as error:
+        return _complain(str(error), FAILED)
+    print(text.rstrip("\n"))
     return OK
 
 

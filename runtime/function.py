@@ -22,6 +22,8 @@ from .transforms import (
 )
 
 if TYPE_CHECKING:
+    import inspect
+
     from ..compiler.graph import Function as Graph
 
 
@@ -81,6 +83,19 @@ class Function:
         """As the language writes it: `def loss(x: f32[b, i], w: f32[i]) -> f32`."""
         return str(self.description)
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """For `inspect.signature`, editors and `help`."""
+        import inspect
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature(
+            [
+                inspect.Parameter(p.name, kind, annotation=p.type_text)
+                for p in self.description.params
+            ]
+        )
+
     # ----------------------------------------------------------------------- derivatives
 
     def grad(self, *names: str) -> Function:
@@ -108,8 +123,14 @@ class Function:
         require_scalar(self.description)
         return self._derive(Transform(kind, wrt))
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether derivatives of it can be made: not of a derivative (its Tensors have no
+        history)."""
+        return self._transform is None
+
     def _require_plain(self) -> None:
-        if self._transform is not None:
+        if not self.differentiable:
             raise TypeError(
                 f"{self.__name__} is a derivative already; write `grad(…)` in a `def` to nest "
                 f"derivatives"

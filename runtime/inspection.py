@@ -6,9 +6,14 @@ themselves; this file only knows where each is.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..dsl.suggest import did_you_mean
 from .source import Source
 from .transforms import Transform
+
+if TYPE_CHECKING:
+    from ..compiler.graph import Function
 
 STAGES = (
     "ast",
@@ -28,7 +33,8 @@ STAGES = (
 def stage_text(
     source: Source, name: str, transform: Transform | None, stage: str, explain: bool = False
 ) -> str:
-    """See `Function.ir`. Raises ValueError for an unknown stage."""
+    """See `Function.ir`. Raises ValueError for an unknown stage, and for a function that has none
+    (PTX lacks an instruction that it needs)."""
     from ..compiler import pipeline
     from .compilation import graph_of
 
@@ -41,12 +47,23 @@ def stage_text(
     fn = graph_of(source, name, transform)
     if stage in pipeline.GRAPH_STAGES:
         return pipeline.graph_text(fn, stage, explain=explain)
+    ready = pipeline.simplified(fn)
+    if stage == "ptx":
+        return _ptx(ready)
     from ..compiler.build import Build
     from ..compiler.target_cpu import host
 
-    ready = pipeline.simplified(fn)
     with ready.scope.active():
         return Build(ready, host()).text(stage)
+
+
+def _ptx(fn: Function) -> str:
+    from ..compiler.target_cuda import UnsupportedOnCudaError, ptx
+
+    try:
+        return ptx(fn).text
+    except UnsupportedOnCudaError as reason:
+        raise ValueError(f"{fn.name} has no PTX: {reason}") from None
 
 
 def _syntax_text(source: Source, name: str) -> str:

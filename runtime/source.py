@@ -119,7 +119,9 @@ class Source:
 
     @property
     def _index_key(self) -> str:
-        return cache.key("index", self.path or "", "" if self.path else os.getcwd(), self.text)
+        # imports are relative to the file, and a relative path to the current directory
+        place = os.getcwd() if self.path is None else os.path.abspath(self.path)
+        return cache.key("index", self.path or "", place, self.text)
 
 
 def source_of_file(path: str | os.PathLike[str]) -> Source:

@@ -236,3 +236,36 @@ def test_an_impossible_result_is_a_memory_error() -> None:
     with pytest.raises(MemoryError):
         m.f(np.ones(3000))
     assert m.f(np.ones(2)).shape == (2, 2, 2, 2)
+
+
+def test_nothing_that_can_be_passed_crashes(m: tdsl.Module) -> None:
+    strange: list[Any] = [
+        *(None, True, -1, 10**30, 1e400, 1j, "x", b"x", bytearray(8), object(), type, m, m.f),
+        *([], [[]], [[], []], [None], [1, [2]], (), {}, set(), range(3), iter([1]), lambda: 1),
+        *(np.float32, np.dtype("f4"), np.float32(1), np.str_("x"), np.datetime64("now")),
+        *(np.empty(0), np.empty((0, 3), np.float32), np.empty((3, 0, 2)), np.zeros((1,) * 30)),
+        *(np.zeros(3, "f4,i4"), np.zeros(3, "S3"), np.zeros(3, object), np.zeros(3, np.longdouble)),
+        *(
+            memoryview(b"abc"),
+            array.array("B", b"ab"),
+            np.ones((2, 2)).view(Subclass),
+            Exporter(X),
+            tdsl.tensor(X),
+        ),
+    ]
+    usual = {
+        "f": (X, W, 1.0),
+        "pick": (np.ones(3), np.zeros(2, np.int64)),
+        "both": (np.ones(3), np.ones(3)),
+        "count": (1, True),
+        "largest": (np.ones(3),),
+    }
+    for name, arguments in usual.items():
+        for position in range(len(arguments)):
+            for value in strange:
+                given = [*arguments[:position], value, *arguments[position + 1 :]]
+                try:
+                    m[name](*given)
+                except (TypeError, ValueError, IndexError) as error:
+                    assert isinstance(error, tdsl.CallError), (name, position, value, error)
+        m[name](*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tdsl
+from tdsl.runtime import module
 from tdsl.runtime.gradient_check import check_gradients
 
 PROGRAM = '''"""A linear model."""
@@ -118,6 +120,32 @@ def test_what_people_read(m: tdsl.Module) -> None:
 def test_every_stage_prints(m: tdsl.Module, stage: str) -> None:
     assert m.loss.ir(stage).strip()
     assert m.loss.plan().strip()
+
+
+def test_signatures_for_editors(m: tdsl.Module) -> None:
+    assert list(inspect.signature(m.loss).parameters) == ["x", "y", "w", "b"]
+
+
+def test_warnings_of_the_checker_are_shown() -> None:
+    text = "def f(x: f64[n]) -> f64:\n    unused = x * 2\n    return sum(x)\n"
+    for _ in range(2):  # parsed, then from the cache
+        with pytest.warns(tdsl.TdslWarning, match="unused"):
+            m = tdsl.compile(text)
+        assert len(m.warnings) == 1
+        module._loaded.clear()
+
+
+def test_a_relative_path_means_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, factor in (("a", 2), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        Path("part.tdsl").write_text(f"def g(x: f64) -> f64:\n    return x * {factor}\n")
+        Path("m.tdsl").write_text(
+            'from "part.tdsl" import g\ndef f(x: f64) -> f64:\n    return g(x)\n'
+        )
+        assert tdsl.load("m.tdsl").f(1) == factor
 
 
 def test_unknown_names_get_a_hint(m: tdsl.Module) -> None:

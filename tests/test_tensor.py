@@ -160,6 +160,12 @@ def test_tensors_in_tensors_out(m: tdsl.Module) -> None:
         m.hidden(tdsl.tensor(X), tdsl.tensor(W[:2]))
 
 
+def test_derivatives_take_tensors_and_have_no_history(m: tdsl.Module) -> None:
+    value, gradient = m.wide.value_and_grad("x")(tdsl.tensor([1.0, 2.0], requires_grad=True))
+    assert value.item() == 5.0 and gradient.tolist() == [2.0, 4.0]
+    assert value.is_leaf and not value.requires_grad
+
+
 def test_conversions() -> None:
     t = tdsl.tensor([[1.0, 2.0]])
     assert len(t) == 1 and t.size() == (1, 2) and t.size(1) == 2 and t.dim() == t.ndim == 2

@@ -19,13 +19,20 @@ from .scalar import Scalar
 def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
     if node.target is not None or node.reducer is None:
         return None
+    single = [k for k in node.reduced if node.extents[k].const == 1]
+    if single and not node.reducer.startswith("arg"):
+        body = sc.substitute_indices(node.body, dict.fromkeys(single, sc.size(0)))
+        body = sc.convert(body, node.dtype)
+        return f"{node.reducer} of one element", _without_indices(node, single, body, node.name)
     if node.reducer == "sum" and node.dtype.is_float:
         return _factor_out(node)
     if node.reducer in ("max", "min", "any", "all"):
         used = sc.indices_of(node.body)
         free = [k for k in node.reduced if k not in used and provably_positive(node.extents[k])]
         if free:
-            return f"{node.reducer} of a broadcast", _without_indices(node, free, node.body)
+            return f"{node.reducer} of a broadcast", _without_indices(
+                node, free, node.body, node.name
+            )
     return None
 
 
@@ -101,7 +108,7 @@ def _scaled(
     )
 
 
-def _without_indices(node: Comp, free: list[int], body: Scalar) -> Comp:
+def _without_indices(node: Comp, free: list[int], body: Scalar, name: str | None = None) -> Comp:
     """The reduction of `body` over the other indices."""
     kept = [k for k in range(len(node.extents)) if k not in free]
     at: dict[int, Scalar] = {k: sc.index(n) for n, k in enumerate(kept)}
@@ -111,6 +118,7 @@ def _without_indices(node: Comp, free: list[int], body: Scalar) -> Comp:
         [node.extents[k] for k in kept],
         node.rank,
         node.reducer if len(kept) > node.rank else None,
+        name=name,
         index_names=[names[k] for k in kept if k < len(names)] if names else (),
         span=node.span,
     )

@@ -36,6 +36,8 @@ from .primitives import PRIMITIVES, Typing
 from .scalar import Scalar, is_literal
 from .transpose import transpose_read
 
+_WORTH_READING = 6  # the cost from which a value is read, not computed again
+
 #: A guarded value: it counts where the guard holds (None: everywhere).
 Guarded = tuple[Scalar | None, Scalar]
 
@@ -142,6 +144,7 @@ def _contributions(
         return []
     out: list[tuple[Node, IndexLambda]] = []
     for target, (guard, value) in _reverse(node.body, seed, active).items():
+        value = _by_value(value, node)
         back = transpose_read(
             target,
             node.extents,
@@ -153,6 +156,16 @@ def _contributions(
         )
         out.append((target.tensor, _lambda(back)))
     return out
+
+
+def _by_value(x: Scalar, node: Comp) -> Scalar:
+    """`x` with `node`'s own value read rather than written out (exp is its own derivative)."""
+    body = node.body
+    if node.reducer is not None or node.target is not None or not isinstance(body, sc.Op):
+        return x
+    if PRIMITIVES[body.name].cost < _WORTH_READING:
+        return x
+    return sc.rewrite(x, lambda part: il.of_node(node).body if part is body else part)
 
 
 def _lambda(node: Comp) -> IndexLambda:

@@ -7,12 +7,12 @@ which comprehensions share a loop nest (`fuse`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from . import ranges
 from . import scalar as sc
-from .dims import Dim
+from .dims import Dim, product, provably_nonnegative
 from .graph import (
     Comp,
     Function,
@@ -20,6 +20,7 @@ from .graph import (
     Node,
     comp,
     identity_read,
+    operands,
     postorder,
     rewrite,
     with_body,
@@ -120,6 +121,8 @@ def _dissolves(p: Comp, sites: list[tuple[Comp, sc.Read]], stored_anyway: bool) 
     if len(sites) == 1:
         return True
     readers = {c for c, _ in sites}
+    if not _is_no_larger(p.shape, [*operands(p), *readers]):
+        return True  # all pairs of something: cheaper to compute again than to keep
     if len(readers) == 1 and price * len(sites) <= 4 * CHEAP:
         return True
     return price <= CHEAP and len(reads) <= 2
@@ -164,6 +167,7 @@ def extract(fn: Function) -> Function:
     evaluate it again for indices on which it does not depend; and read it wherever else the same
     part stands, perhaps over the same indices in another order."""
     made: dict[_Part, Comp] = {}
+    known: set[int] = set()  # their shapes: most subexpressions differ from all of them already so
 
     def rule(node: Node) -> Node:
         if not isinstance(node, Comp):
@@ -171,13 +175,14 @@ def extract(fn: Function) -> Function:
         parts = _repeated_parts(node) if len(node.extents) > 1 else []
         for x in parts:
             made.setdefault(_part(node, x)[0], _comp_of(node, x))
-        roots = {key.body.name for key in made if isinstance(key.body, sc.Op)}
+            known.add(_shapes(x)[x])
+        shapes = _shapes(node.body) if made else {}
         found: dict[Scalar, Scalar] = {}
         for x in sc.postorder([node.body]):
-            if isinstance(x, sc.Op) and x.name in roots:
+            if isinstance(x, sc.Op) and shapes.get(x) in known:
                 key, order = _part(node, x)
                 if key in made and made[key].body is not node.body:
-                    layout = sorted(order) if x in parts else _layout(key, made[key], order)
+                    layout = _layout(made[key], order)
                     found[x] = sc.read(made[key], [sc.index(k) for k in layout])
         if found:
             return with_body(node, sc.rewrite(node.body, lambda x: found.get(x, x)))
@@ -185,6 +190,7 @@ def extract(fn: Function) -> Function:
             key, order = _part(node, node.body)
             if len(order) == node.rank:
                 made.setdefault(key, node)
+                known.add(_shapes(node.body)[node.body])
         return node
 
     once = rewrite(fn.outputs, rule)
@@ -208,6 +214,23 @@ def _part(node: Comp, x: Scalar) -> tuple[_Part, list[int]]:
     return _Part(body, tuple(node.extents[k] for k in order)), order
 
 
+def _shapes(root: Scalar) -> dict[Scalar, int]:
+    """For every subexpression a hash that does not depend on the numbers of indices."""
+    out: dict[Scalar, int] = {}
+    for x in sc.postorder([root]):
+        kids = tuple(out[c] for c in sc.children(x))
+        match x:
+            case sc.Affine():
+                out[x] = hash((x.const, frozenset(c for _, c in x.terms)))
+            case sc.Read():
+                out[x] = hash((id(x.tensor), kids))
+            case sc.Op():
+                out[x] = hash((x.name, x.dtype.name, kids))
+            case _:
+                out[x] = id(x)  # constants are interned
+    return out
+
+
 def _comp_of(node: Comp, x: Scalar) -> Comp:
     """The part as a comprehension, its indices in the order of `node`'s."""
     own = sorted(sc.indices_of(x))
@@ -222,7 +245,7 @@ def _comp_of(node: Comp, x: Scalar) -> Comp:
     )
 
 
-def _layout(key: _Part, made: Comp, order: list[int]) -> list[int]:
+def _layout(made: Comp, order: list[int]) -> list[int]:
     """For each dim of `made`, the index of a node in which the part appears with `order`."""
     appear = _part(made, made.body)[1]  # the dims of `made` in order of appearance
     return [order[appear.index(d)] for d in range(len(made.shape))]
@@ -237,7 +260,11 @@ def _repeated_parts(node: Comp) -> list[Scalar]:
         if x in inside:
             inside.update(sc.children(x))
             continue
-        if not isinstance(x, sc.Op) or x.dtype.is_weak or not _is_repeated(node, sc.indices_of(x)):
+        if not isinstance(x, sc.Op) or x.dtype.is_weak or x.dtype.is_bool:
+            continue  # conditions stay where they guard
+        own = sc.indices_of(x)
+        extents = [node.extents[k] for k in own]
+        if not _is_repeated(node, own) or not _is_no_larger(extents, [node, *operands(node)]):
             continue
         if cost(x) < COSTLY or x is node.body:
             continue
@@ -258,6 +285,13 @@ def _is_repeated(node: Comp, own: frozenset[int]) -> bool:
         k not in own and (e.const is None or e.const > 4)
         for k, e in enumerate(node.extents[: max(own)])
     )
+
+
+def _is_no_larger(extents: Sequence[Dim], than: Iterable[Node]) -> bool:
+    """Whether an array is no larger than one of some others: a pairwise interaction should not
+    become an array of all pairs."""
+    size = product(tuple(extents))
+    return any(provably_nonnegative(product(n.shape) - size) for n in than)
 
 
 def _is_safe(node: Comp, x: Scalar) -> bool:

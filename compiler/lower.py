@@ -272,14 +272,14 @@ class _Lowering:
             return self.condition_in_context(guard)
         tests = {test for c in guard for test, _ in c}
         if tests & self.pending:
-            raise _Circular
+            raise _CircularGuardError
         outermost = not self.pending
         self.pending |= tests
         try:
             return _either(
                 [[self.holds(self.value(t), h) for t, h in c] for c in sorted(guard, key=len)]
             )
-        except _Circular:
+        except _CircularGuardError:
             if not outermost:
                 raise
         finally:
@@ -327,7 +327,7 @@ class _Lowering:
         return Linear(tuple((k, c) for k, c in sorted(terms.items()) if c.terms), constant)
 
 
-class _Circular(Exception):
+class _CircularGuardError(Exception):
     """A guard asks for a value that the guard guards."""
 
 

@@ -2,8 +2,8 @@
 
     Function ─expand─▶ Function ─simplify─▶ Function ─▶ kernels ─▶ plan ─▶ loops ─▶ llvm ─▶ asm
 
-In: a checked `Function`. Out: any stage's object, or its text (`stage_text`). Each arrow is one
-function of one module; the backend's stages are imported when asked for.
+In: a checked `Function`. Out: the graph's stages, as objects or text. Each arrow is one function
+of one module; the stages from kernels on, which know a machine, are `build.Build`.
 """
 
 from __future__ import annotations

@@ -54,7 +54,10 @@ class Mapping(Enum):
 @dataclass(frozen=True)
 class Launch:
     """How to start one kernel: a one-dimensional grid of `grid` blocks (none: do not start it) of
-    `block` threads. `shared` counts bytes of static shared memory, which the kernel declares."""
+    `block` threads. `shared` counts bytes of static shared memory, which the kernel declares.
+
+    Its arguments: the start of each of `buffers` in global memory, then every named dim as an i64,
+    then the error record. A buffer is ("param", k), ("output", k) or ("arena", 0)."""
 
     kernel: str
     source: str
@@ -62,11 +65,13 @@ class Launch:
     grid: Dim
     block: int
     shared: int
+    buffers: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
+        names = ["arena" if space == "arena" else f"{space} {k}" for space, k in self.buffers]
         return (
             f"{self.kernel} ({self.source}): grid {self.grid}, block {self.block}, "
-            f"shared {self.shared} bytes, {self.mapping.value}"
+            f"shared {self.shared} bytes, {self.mapping.value}; over {', '.join(names)}"
         )
 
 
@@ -102,6 +107,17 @@ def _mapped(nest: Nest) -> Launched:
     return _blocks(nest) if _is_cooperative(nest) else _threads(nest)
 
 
+def _buffers(nest: Nest) -> tuple[tuple[str, int], ...]:
+    """What a nest reads or writes: params, outputs, the arena."""
+    touched: set[tuple[str, int]] = set()
+    for s in nest.body:
+        loads = (x for x in postorder(values_of(s)) if isinstance(x, Load))
+        touched |= {(x.buffer.space, x.buffer.position) for x in loads}
+        if isinstance(s, Store | Update):
+            touched.add((s.buffer.space, s.buffer.position))
+    return tuple(sorted(touched, key=lambda t: (("param", "output", "arena").index(t[0]), t[1])))
+
+
 def parallel_loops(nest: Nest) -> tuple[Loop, ...]:
     return tuple(loop for loop in nest.loops if loop.kind is Kind.PARALLEL)
 
@@ -111,7 +127,13 @@ def _threads(nest: Nest) -> Launched:
     n = points.const
     block = _POINTS_BLOCK if n is None else min(_POINTS_BLOCK, max(32, -(-n // 32) * 32))
     grid = (points + (block - 1)) // block
-    return Launched(nest, Launch(nest.name, nest.source, Mapping.THREADS, grid, block, 0))
+    return _launched(nest, Mapping.THREADS, grid, block, 0)
+
+
+def _launched(nest: Nest, mapping: Mapping, grid: Dim, block: int, shared: int) -> Launched:
+    return Launched(
+        nest, Launch(nest.name, nest.source, mapping, grid, block, shared, _buffers(nest))
+    )
 
 
 # --------------------------------------------------------------------------- reductions
@@ -159,7 +181,7 @@ def _blocks(nest: Nest) -> Launched:
         if isinstance(s, Reduce) and is_shared(s)
         for a in s.accumulators
     )
-    return Launched(nest, Launch(nest.name, nest.source, Mapping.BLOCKS, outputs, block, shared))
+    return _launched(nest, Mapping.BLOCKS, outputs, block, shared)
 
 
 def _shared(s: Reduce) -> Reduce:

@@ -46,24 +46,32 @@ Log = list[Fired]
 
 _BY_HEAD: dict[str, list[tuple[Rule, bool]]] = defaultdict(list)
 _DEEPEST = 64  # rewrites of a rewritten form
+_ROUNDS = 8
 
 
 def stabilize(fn: Function, log: Log | None = None) -> Function:
     """Rewrite into numerically stable form; what a gradient is taken by stays a node."""
     with fn.scope.active():
         rewriting = _Pass(Sight(_protected(fn.outputs)), log)
-        outputs = rewrite(fn.outputs, rewriting.node)
-        return fn.with_outputs(outputs)
+        return fn.with_outputs(rewrite(fn.outputs, rewriting.node))
 
 
 def simplify(fn: Function, log: Log | None = None) -> Function:
-    """Stable form, then algebra on whole reductions, then the order of contractions."""
-    fn = stabilize(fn, log)
+    """Stable form, then algebra on whole reductions, then the order of contractions; repeated
+    until nothing changes."""
     with fn.scope.active():
-        outputs: Sequence[Node] = rewrite(fn.outputs, lambda n: _algebra(n, log))
-        outputs = rewrite(outputs, _without_views)
-        outputs = order_contractions(outputs, lambda eq, n: _note(log, eq, n))
-        return stabilize(fn.with_outputs(outputs), log)
+        opaque = _protected(fn.outputs)
+        rewriting = _Pass(Sight(opaque), log)
+        outputs: Sequence[Node] = rewrite(fn.outputs, rewriting.node)
+        for _ in range(_ROUNDS):
+            before = tuple(outputs)
+            outputs = rewrite(outputs, lambda n: _without_views(n, opaque))
+            outputs = rewrite(outputs, lambda n: _algebra(n, log))
+            outputs = order_contractions(outputs, lambda eq, n: _note(log, eq, n))
+            outputs = rewrite(outputs, rewriting.node)
+            if tuple(outputs) == before:
+                break
+        return fn.with_outputs(outputs)
 
 
 def _protected(roots: Sequence[Node]) -> frozenset[Node]:
@@ -102,18 +110,27 @@ class _Pass:
         return node if body is node.body else with_body(node, body)
 
 
-def _without_views(node: Node) -> Node:
-    """Read through nodes that only rename elements: permute∘permute and the like vanish."""
+def _without_views(node: Node, opaque: frozenset[Node]) -> Node:
+    """Read through nodes that only rename elements (permute∘permute and the like vanish) and
+    through those that hold one small constant expression."""
     if not isinstance(node, Comp):
         return node
 
     def rule(x: Scalar) -> Scalar:
         match x:
-            case sc.Read(tensor=Comp(None, body=sc.Read() as inner, target=None)):
-                return sc.substitute_indices(inner, dict(enumerate(x.indices)))
+            case sc.Read(tensor=Comp(None, target=None) as source) if source not in opaque:
+                if isinstance(source.body, sc.Read) or _constant(source.body):
+                    return sc.substitute_indices(source.body, dict(enumerate(x.indices)))
         return x
 
     return with_body(node, sc.rewrite(node.body, rule))
+
+
+def _constant(body: Scalar) -> bool:
+    """Sizes and literals only, few enough to be written where they are used."""
+    parts = list(sc.postorder([body]))
+    operations = [x for x in parts if isinstance(x, sc.Op | sc.Call)]
+    return len(operations) <= 3 and not any(isinstance(x, sc.Read | sc.Call) for x in parts)
 
 
 def _algebra(node: Node, log: Log | None) -> Node:

@@ -3,14 +3,13 @@
 In: a simplified function. Out: a `PtxModule`: one kernel per launch of the plan (`ptx_launch`), in
 order. Left to others: all that is common to targets (`emit`), the driver (`runtime`).
 
-Every kernel of a module takes the same arguments: the data of every param, then of every output
-(dense, in C order, bool as one byte), then the arena, all in global memory; the i64 dims; and the
-error record of five i64: 0 or 1 after an index was out of range, the entry of `checks`, the axis,
-the index, the size. The first thread that fails writes it; nothing is read out of bounds, and the
-outputs are then meaningless.
+A kernel takes the start of every buffer that it touches (dense, in C order, bool as one byte), all
+in global memory; the i64 dims; and the error record of five i64: 0, or 1 after an index was out of
+range, then the entry of `checks`, the axis, the index, the size. The first thread that fails writes
+it; nothing is read out of bounds, and the outputs are then meaningless.
 
-LLVM ends the process when it meets an operation that it cannot select for NVPTX, so everything in
-the optimised module is looked up in a list of what it can (`UnsupportedOnCudaError`) before that.
+LLVM ends the process when it meets an operation that it cannot select, so the optimised module is
+verified (`ptx_operations`) before that.
 """
 
 from __future__ import annotations
@@ -36,6 +35,8 @@ from .loops import Buffer, Kind, Loop, Nest, verify_nest
 from .lower import LoopProgram, lower
 from .plan import plan, verify_program
 from .ptx_launch import Launch, Launched, Mapping, parallel_loops, spread
+from .ptx_operations import UnsupportedOnCudaError as UnsupportedOnCudaError
+from .ptx_operations import verify_supported
 from .tile import Registers
 
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -51,10 +52,7 @@ _NO_VECTORS = Registers(vector_bytes=0, accumulators=1)
 _GLOBAL = ir.PointerType(addrspace=1)
 _SHARED = ir.PointerType(addrspace=3)
 _WARP_SIZE = 32
-
-
-class UnsupportedOnCudaError(Exception):
-    """The function needs an operation for which PTX has no instruction."""
+_ARGUMENT_BYTES = 4096  # of one kernel, before PTX 8.1
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class PtxModule:
 def ptx(fn: Function, arch: str = "sm_90a") -> PtxModule:
     """PTX for a function without gradient requests. `arch` is a key of FEATURES.
 
-    Raises ValueError for another architecture, UnsupportedOnCudaError for an operation that the device
+    Raises ValueError for another architecture, UnsupportedOnCudaError for an operation that PTX
     lacks."""
     if arch not in FEATURES:
         raise ValueError(f"no architecture {arch!r} (known: {', '.join(FEATURES)})")
@@ -106,16 +104,19 @@ def _lowered(fn: Function) -> LoopProgram:
 
 @dataclass(frozen=True)
 class CudaTarget:
-    """One kernel: a `Launch` and the signature that all kernels share. No SIMD lanes: a warp's
-    threads are the lanes."""
+    """One kernel. No SIMD lanes: a warp's threads are the lanes."""
 
     launch: Launch
-    pointers: int  # params and outputs
     dims: tuple[str, ...]
     registers: Registers = _NO_VECTORS
 
     def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
-        arguments = [_GLOBAL] * (self.pointers + 1) + [I64] * len(self.dims) + [_GLOBAL]
+        pointers = len(self.launch.buffers)
+        arguments = [*[_GLOBAL] * pointers, *[I64] * len(self.dims), _GLOBAL]
+        if 8 * len(arguments) > _ARGUMENT_BYTES:
+            raise UnsupportedOnCudaError(
+                f"{nest.name} takes more than {_ARGUMENT_BYTES // 8} arguments"
+            )
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), nest.name)
         function.calling_convention = "ptx_kernel"
         function.attributes.add("nounwind")
@@ -126,19 +127,16 @@ class CudaTarget:
         for arg in function.args:
             if isinstance(arg.type, ir.PointerType):
                 arg.add_attribute("noalias")
-        for name, arg in zip(self.dims, function.args[self.pointers + 1 :], strict=False):
-            arg.name = f"size_{name}"
         return function
 
     def size(self, frame: Frame, name: str) -> ir.Value:
-        return frame.function.args[self.pointers + 1 + self.dims.index(name)]
+        return frame.function.args[len(self.launch.buffers) + self.dims.index(name)]
 
     def pointer(self, frame: Frame, buffer: Buffer) -> ir.Value:
-        if buffer.space == "arena":
-            arena = frame.function.args[self.pointers]
-            return frame.b.gep(arena, [frame.size(buffer.offset)], source_etype=I8)
-        first = frame.param_count if buffer.space == "output" else 0
-        return frame.function.args[first + buffer.position]
+        start = frame.function.args[self.launch.buffers.index((buffer.space, buffer.position))]
+        if buffer.space != "arena":
+            return start
+        return frame.b.gep(start, [frame.size(buffer.offset)], source_etype=I8)
 
     # ----------------------------------------------------------------- loops
 
@@ -347,8 +345,7 @@ def module_of(program: LoopProgram, launched: Iterable[Launched], arch: str) -> 
     module.triple = TRIPLE
     module.data_layout = str(target_machine(arch).target_data)
     for x in launched:
-        target = CudaTarget(x.launch, len(fn.params) + len(fn.outputs), fn.dims)
-        emit(target, module, x.nest, fn.dims, len(fn.params))
+        emit(CudaTarget(x.launch, fn.dims), module, x.nest, fn.dims, len(fn.params))
     replace_remainders(module)
     for function in module.functions:
         if function.blocks and function.calling_convention != "ptx_kernel":
@@ -383,43 +380,3 @@ def optimized(text: str, arch: str) -> llvm.ModuleRef:
 
 def assembly(module: llvm.ModuleRef, arch: str) -> str:
     return str(target_machine(arch).emit_assembly(module))
-
-
-# --------------------------------------------------------------------------- what PTX has
-
-_OPCODES = frozenset(
-    "ret br switch phi select call load store getelementptr alloca cmpxchg icmp fcmp add sub mul "
-    "udiv sdiv urem srem shl lshr ashr and or xor fadd fsub fmul fdiv fneg trunc zext sext fptrunc "
-    "fpext fptoui fptosi uitofp sitofp bitcast addrspacecast ptrtoint inttoptr extractvalue "
-    "insertvalue freeze unreachable".split()
-)
-
-_FLOAT = ("fabs", "fma", "sqrt", "floor", "ceil", "trunc", "rint", "copysign")
-_INTEGER = ("abs", "smin", "smax", "umin", "umax", "ctlz", "cttz", "ctpop", "bswap", "bitreverse",
-            "fshl", "fshr", "usub.sat", "uadd.sat", "ssub.sat", "sadd.sat", "umul.with.overflow", "uadd.with.overflow", "usub.with.overflow")  # fmt: skip
-_INTRINSICS = frozenset(
-    [f"llvm.{n}.{t}" for n in (*_FLOAT, "is.fpclass") for t in ("f32", "f64")]
-    + [f"llvm.{n}.f16" for n in ("fabs", "floor", "ceil", "trunc", "rint")]
-    + [f"llvm.{n}.i{w}" for n in _INTEGER for w in (8, 16, 32, 64)]
-    + [f"llvm.{s}cmp.i{v}.i{w}" for s in "su" for v in (8, 16, 32, 64) for w in (8, 16, 32, 64)]
-    + [f"llvm.fpto{s}i.sat.i{w}.{t}" for s in "su" for w in (8, 16, 32, 64) for t in ("f32", "f64")]
-    + ["llvm.nvvm.read.ptx.sreg.tid.x", "llvm.nvvm.read.ptx.sreg.ctaid.x", "llvm.assume"]
-    + ["llvm.nvvm.barrier.cta.sync.aligned.all", "llvm.nvvm.shfl.sync.down.i32"]
-)
-
-
-def verify_supported(module: llvm.ModuleRef) -> None:
-    """Every instruction and every intrinsic of the module is one that NVPTX can select, and no call
-    is left. Raises UnsupportedOnCudaError, which names the operation and its kernel."""
-    allowed = {f.name for f in module.functions if f.name in _INTRINSICS}
-    for function in module.functions:
-        for block in function.blocks:
-            for i in block.instructions:
-                name = i.opcode
-                if name == "call":
-                    name = list(i.operands)[-1].name or "an indirect call"
-                    if name in allowed:
-                        continue
-                elif name in _OPCODES and not str(i.type).startswith("<"):
-                    continue
-                raise UnsupportedOnCudaError(f"{function.name} needs {name}, which PTX does not have")

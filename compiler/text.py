@@ -8,8 +8,9 @@ ranges where the reader could infer other ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from . import index_lambda as il
 from . import scalar as sc
@@ -81,16 +82,16 @@ class _Program:
     lines: bool
     names: dict[Node, str] = field(default_factory=dict)
     functions: dict[ScalarFunction, str] = field(default_factory=dict)
+    taken: _Names = field(default_factory=lambda: _Names(()))
 
     def text(self) -> str:
         fn = self.fn
         nodes = postorder(fn.outputs)
-        taken = {*KEYWORDS, *BY_NAME, *fn.dims, fn.name}
-        taken |= {p.name for p in fn.params}
+        taken = self.taken = _Names((*KEYWORDS, *BY_NAME, *fn.dims, fn.name))
+        taken.used.update(p.name for p in fn.params)
         declared = []
         for f in scalar_functions(nodes):
-            self.functions[f] = _fresh(f.name, taken)
-            taken.add(self.functions[f])
+            self.functions[f] = taken.fresh(f.name)
             declared.append(f)
         called = {
             x.function.name
@@ -99,14 +100,12 @@ class _Program:
             for x in sc.postorder([node.body])
             if isinstance(x, sc.Call)
         }
-        taken |= called | set(PRIMITIVES_BY_NAME) | {"sum", "prod", "any", "all"}
+        taken.used.update(called, PRIMITIVES_BY_NAME, ("sum", "prod", "any", "all"))
         self.names = {p: p.name for p in fn.params}
         for node in nodes:
             if not isinstance(node, Input):
                 base = node.name if node.name and node.name.isidentifier() else "t"
-                self.names[node] = _fresh(base, taken, ROWS)
-                taken.add(self.names[node])
-        self.taken = taken
+                self.names[node] = taken.fresh(base, ROWS)
         parts = []
         for f in declared:
             printer = ExpressionPrinter({}, {}, f.params, self.functions)
@@ -200,12 +199,12 @@ class _Program:
 
     def index_names(self, node: Comp) -> dict[int, str]:
         out: dict[int, str] = {}
-        used = set(self.taken)
+        used = set[str]()
         for k in range(len(node.extents)):
             wish = node.index_names[k] if k < len(node.index_names) else None
-            if not wish or wish in used:
-                letters = (c for c in _INDEX_LETTERS if c not in used)
-                wish = next(letters, None) or _fresh("i", used)
+            if not wish or wish in used or wish in self.taken.used:
+                free = (c for c in _letters() if c not in used and c not in self.taken.used)
+                wish = next(free)
             out[k] = wish
             used.add(wish)
         return out
@@ -249,23 +248,38 @@ def unconditional_reads(roots: Iterable[Scalar]) -> list[sc.Read]:
 def _outside_reads(root: Scalar) -> list[Scalar]:
     """Subexpressions that are not part of a read's indices."""
     out: list[Scalar] = []
-    stack = [root]
+    stack, seen = [root], set[Scalar]()
     while stack:
         x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
         out.append(x)
         if not isinstance(x, sc.Read):
             stack.extend(sc.children(x))
     return out
 
 
-def _fresh(base: str, taken: Iterable[str], *more: Iterable[str]) -> str:
-    used = set(taken).union(*more)
-    if base not in used:
-        return base
-    n = 1
-    while f"{base}{n}" in used or (f"{base}_{n}" in used and base[-1:].isdigit()):
-        n += 1
-    return f"{base}_{n}" if base[-1:].isdigit() else f"{base}{n}"
+class _Names:
+    """Names in use; a new one takes the first free number, counted on from the last."""
+
+    def __init__(self, used: Iterable[str]) -> None:
+        self.used = set(used)
+        self.last: dict[str, int] = {}
+
+    def fresh(self, base: str, also: Container[str] = ()) -> str:
+        name = base
+        joint = "_" if base[-1:].isdigit() else ""
+        while name in self.used or name in also:
+            self.last[base] = self.last.get(base, 0) + 1
+            name = f"{base}{joint}{self.last[base]}"
+        self.used.add(name)
+        return name
+
+
+def _letters() -> Iterator[str]:
+    yield from _INDEX_LETTERS
+    yield from (f"i{n}" for n in count(1))
 
 
 def _escaped(doc: str) -> str:

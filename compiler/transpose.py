@@ -50,6 +50,14 @@ def transpose_read(
     """The contribution of `value` (over `extents`, the first `rank` of them output indices) to
     the cotangent of `target.tensor`. `guard` None is True; it holds wherever `value` counts."""
     shape = target.tensor.shape
+    if tuple(extents) == shape and all(i is sc.index(d) for d, i in enumerate(target.indices)):
+        return comp(
+            value if guard is None else fold.choose(guard, value, fold.zero_like(value)),
+            extents,
+            len(shape),
+            index_names=names,
+            span=span,
+        )
     solution = _solve(target, extents, rank)
     if solution is None:
         return _scatter(target, extents, value, guard, names, span)

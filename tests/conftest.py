@@ -1,14 +1,23 @@
-"""What all tests share: golden files, rewritten on request.
+"""What all tests share: a disk cache of their own, and golden files, rewritten on request.
 
 `pytest --update-golden` writes the texts that `golden` compares, instead of comparing them.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # compiled code goes to a cache of this run's own
+    _cache = tempfile.mkdtemp(prefix="tdsl-tests-")
+    os.environ["TDSL_CACHE_DIR"] = _cache
+    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 

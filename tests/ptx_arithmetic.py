@@ -37,7 +37,7 @@ def dtype_of(t: Type) -> Any:
             return UNSIGNED[t.bits]
 
 
-class Undefined(Exception):
+class UndefinedError(Exception):
     """PTX does not say what the result is."""
 
 
@@ -114,10 +114,10 @@ def _truncated_quotient(x: Array, y: Array) -> Array:
     if x.dtype.kind == "f":
         return np.divide(x, y)
     if (y == 0).any():
-        raise Undefined("division by zero")
+        raise UndefinedError("division by zero")
     low = np.iinfo(x.dtype).min
     if x.dtype.kind == "i" and ((x == low) & (y == -1)).any():
-        raise Undefined("the least integer divided by -1")
+        raise UndefinedError("the least integer divided by -1")
     quotient = np.floor_divide(x, y)
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(x.dtype)
 
@@ -158,11 +158,14 @@ SAME_TYPE: dict[str, Callable[..., Array]] = {
 }
 
 
+_ROUNDED = ("add", "sub", "mul", "div", "sqrt", "rcp", "fma")
+
+
 def same_type(inst: Instruction, args: Sequence[Array]) -> Array:
     """An instruction whose operands and result have one type."""
-    if inst.types[-1].kind == "f" and inst.opcode in ("add", "sub", "mul", "div", "sqrt", "fma", "rcp"):
-        if "rn" not in inst.modifiers or "ftz" in inst.modifiers:
-            raise Undefined("the assembler may fuse or flush what is not marked .rn")
+    marked = "rn" in inst.modifiers and "ftz" not in inst.modifiers
+    if inst.types[-1].kind == "f" and inst.opcode in _ROUNDED and not marked:
+        raise UndefinedError("the assembler may fuse or flush what is not marked .rn")
     if "hi" in inst.modifiers:
         return _high_half(args[0], args[1])
     return SAME_TYPE[inst.opcode](*args)
@@ -188,12 +191,18 @@ def shift(inst: Instruction, x: Array, by: Array) -> Array:
 def extract_field(x: Array, position: Array, length: Array) -> Array:
     """bfe, unsigned."""
     low = shift_right(x, position)
-    mask = np.where(length >= 8 * x.itemsize, ~x.dtype.type(0), (x.dtype.type(1) << length.astype(x.dtype)) - x.dtype.type(1))
+    mask = np.where(
+        length >= 8 * x.itemsize,
+        ~x.dtype.type(0),
+        (x.dtype.type(1) << length.astype(x.dtype)) - x.dtype.type(1),
+    )
     return low & mask.astype(x.dtype)
 
 
 def shift_right(x: Array, by: Array) -> Array:
-    return np.where(by >= 8 * x.itemsize, 0, x >> np.minimum(by, 63).astype(x.dtype)).astype(x.dtype)
+    return np.where(by >= 8 * x.itemsize, 0, x >> np.minimum(by, 63).astype(x.dtype)).astype(
+        x.dtype
+    )
 
 
 # --------------------------------------------------------------------------- comparisons

@@ -1,12 +1,11 @@
 """The functions on which the PTX tests run, with arguments of tiny sizes.
 
-`LANGUAGE` holds functions of the language, `PRIMITIVES_OF` one function with every primitive of a
-dtype, at ordinary values and at the edges.
+`SOURCE` holds functions of the language; `primitives_of` makes one with every primitive of a dtype,
+at ordinary values and at the edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -93,6 +92,9 @@ def embedding_dw(w: f32[v, d], y: i64[b], t: f32[b, d]) -> f32[v, d]:
     e[r, c] = w[y[r], c]
     return grad(sum(e * t), w)
 
+def gathered_sum(t: f64[v], y: i64[b]) -> f64:
+    return sum[r](t[y[r]])
+
 def histogram(y: i64[b], w: f64[v], t: f64[b]) -> f64[v]:
     e[r] = w[y[r]]
     return grad(sum(e * t), w)
@@ -158,6 +160,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cross_entropy": (_x, whole(0, 70, 3)),
     "cross_entropy_dx": (_x, whole(0, 70, 3)),
     "embedding_dw": (numbers(4, 6), whole(0, 4, 9), numbers(9, 6)),
+    "gathered_sum": (numbers(4, dtype="f8"), whole(0, 4, 700)),
     "histogram": (whole(0, 4, 9), numbers(4, dtype="f8"), numbers(9, dtype="f8")),
     "convolution": _images,
     "convolution_grads": _images,
@@ -174,7 +177,11 @@ ELEMENTWISE = ("scaled", "activation", "activation_dx", "outer", "transposed", "
 @cache
 def functions() -> dict[str, g.Function]:
     """The functions of SOURCE, simplified."""
-    checked = check(load_modules(None, SOURCE))
+    return functions_of(SOURCE)
+
+
+def functions_of(text: str) -> dict[str, g.Function]:
+    checked = check(load_modules(None, text))
     return {name: simplified(fn) for name, fn in checked.functions.items()}
 
 
@@ -265,6 +272,3 @@ def casts() -> tuple[g.Function, list[Array]]:
                     outputs.append(g.comp(value, [named("n")], 1))
         fn = g.Function("f", tuple(inputs), tuple(outputs), True, scope=scope)
     return fn, arrays
-
-
-Case = Callable[[], tuple[g.Function, list[Array]]]

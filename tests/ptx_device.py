@@ -5,7 +5,6 @@ In: a simplified function and arrays. Out: its outputs, or an IndexError with th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,41 +26,33 @@ class Emulated:
         self.module: PtxModule = ptx(fn, arch)
         self.source: PtxText = parse(self.module.text)
 
-    def __call__(
-        self, *arrays: Any, schedule: np.random.Generator | None = None
-    ) -> list[Array]:
+    def __call__(self, *arrays: Any, schedule: np.random.Generator | None = None) -> list[Array]:
         fn = self.fn
         given = [np.asarray(a, dtype=p.dtype.numpy) for a, p in zip(arrays, fn.params, strict=True)]
         env = bind_dims(fn, [a.shape for a in given])
         shapes = [[max(0, d.evaluate(env)) for d in o.shape] for o in fn.outputs]
         memory = DeviceMemory()
-        params = [memory.put(a) for a in given]
-        outputs = [
-            memory.allocate(int(np.prod(shape)) * o.dtype.size)
-            for shape, o in zip(shapes, fn.outputs, strict=True)
-        ]
-        arena = memory.allocate(self.module.arena.evaluate(env))
+        places = {("param", k): memory.put(a) for k, a in enumerate(given)}
+        for k, (shape, o) in enumerate(zip(shapes, fn.outputs, strict=True)):
+            places["output", k] = memory.allocate(int(np.prod(shape)) * o.dtype.size)
+        places["arena", 0] = memory.allocate(self.module.arena.evaluate(env))
         error = memory.put(np.zeros(ERROR_WORDS, np.int64))
         sizes = [env[d] for d in self.module.dims]
-        arguments = [*params, *outputs, arena, *sizes, error]
         for start in self.module.launches:
             self.check_shared(start)
             if grid := start.grid.evaluate(env):
+                arguments = [*(places[b] for b in start.buffers), *sizes, error]
                 launch(self.source, start.kernel, grid, start.block, arguments, memory, schedule)
         record = memory.get(error, (ERROR_WORDS,), "int64")
         if record[0]:
             raise IndexError(tuple(int(x) for x in record[1:]))
-        for address, a in zip(params, given, strict=True):
-            np.testing.assert_array_equal(memory.get(address, a.shape, a.dtype.str), a)
+        for k, a in enumerate(given):
+            np.testing.assert_array_equal(memory.get(places["param", k], a.shape, a.dtype.str), a)
         return [
-            memory.get(address, shape, o.dtype.numpy)
-            for address, shape, o in zip(outputs, shapes, fn.outputs, strict=True)
+            memory.get(places["output", k], shape, o.dtype.numpy)
+            for k, (shape, o) in enumerate(zip(shapes, fn.outputs, strict=True))
         ]
 
     def check_shared(self, start: Launch) -> None:
         declared = self.source.kernels[start.kernel].shared_bytes
         assert declared <= start.shared, "the plan states too little shared memory"
-
-
-def outputs_of(fn: Function, arrays: Sequence[Any], arch: str = "sm_80") -> list[Array]:
-    return Emulated(fn, arch)(*arrays)

@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 
 from . import ptx_arithmetic as arithmetic
-from .ptx_arithmetic import SIGNED, UNSIGNED, Array, Undefined, dtype_of
+from .ptx_arithmetic import SIGNED, UNSIGNED, Array, UndefinedError, dtype_of
 from .ptx_text import Instruction, Kernel, PtxText, Type, split_operands
 
 _BASE = 0x7000_0000_0000
@@ -40,8 +40,8 @@ class Watched:
         self.bytes = np.zeros(size, np.uint8)
         self.allocated = np.zeros(size, np.bool_)
         self.written = np.zeros(size, np.bool_)
-        self.writer = np.full(size, _NOBODY)
-        self.reader = np.full(size, _NOBODY)
+        self.writer = np.full(size, _NOBODY, np.int32)
+        self.reader = np.full(size, _NOBODY, np.int32)
 
     def synchronize(self, part: slice = slice(None)) -> None:
         self.writer[part] = self.reader[part] = _NOBODY
@@ -223,7 +223,7 @@ class _Grid:
                 case opcode:
                     _ACTIONS[opcode](self, inst, lanes)
                     self.place[lanes] += 1
-        except (EmulationError, Undefined) as e:
+        except (EmulationError, UndefinedError) as e:
             raise EmulationError(f"{self.kernel.name}: {inst.text}: {e}") from None
 
     def release(self, alive: Array) -> None:

@@ -86,7 +86,9 @@ def parse(text: str) -> PtxText:
         raise ValueError("no .version or no .target")
     constants = {
         m[1]: bytes(int(x) for x in m[3].split(",")) if m[3] else bytes(int(m[2]))
-        for m in re.finditer(r"^\.global \.align \d+ \.b8 ([\w$]+)\[(\d+)\](?: = {(.*?)})?;", source, re.M)
+        for m in re.finditer(
+            r"^\.global \.align \d+ \.b8 ([\w$]+)\[(\d+)\](?: = {(.*?)})?;", source, re.M
+        )
     }
     kernels = {
         m[1]: _kernel(m[1], m[2], m[3], m[4])
@@ -100,7 +102,9 @@ def parse(text: str) -> PtxText:
 def _kernel(name: str, parameters: str, directives: str, body: str) -> Kernel:
     sizes = [
         (m[2], int(m[1]) // 8)
-        for m in re.finditer(r"\.param \.[bu](\d+) (?:\.ptr \.global \.align \d+ )?([\w$]+)", parameters)
+        for m in re.finditer(
+            r"\.param \.[bu](\d+) (?:\.ptr \.global \.align \d+ )?([\w$]+)", parameters
+        )
     ]
     block = re.search(r"\.maxntid (\d+)", directives)
     if block is None or len(sizes) != parameters.count(".param"):

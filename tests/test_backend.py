@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import pickle
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,201 +14,11 @@ from tdsl.compiler import scalar as sc
 from tdsl.compiler import target_cpu
 from tdsl.compiler.artifact import evaluate
 from tdsl.compiler.build import Build, compile_cpu
-from tdsl.compiler.dims import Dim, dim, named
-from tdsl.compiler.dtypes import BF16, BOOL, BY_NAME, F16, F32, F64, I8, I32, I64, U8, DType
-from tdsl.compiler.interpret import bind_dims, interpret
-from tdsl.compiler.primitives import PRIMITIVES, Typing
+from tdsl.compiler.dims import dim, named
+from tdsl.compiler.dtypes import F32, F64, I32, I64, DType
 from tdsl.compiler.target_cpu import Machine
 
-op, const = sc.op, sc.const
-Size = str | int
-
-
-class Native:
-    """A compiled function called through its plain interface, with guards around every output."""
-
-    def __init__(self, fn: g.Function) -> None:
-        self.fn = fn
-        self.artifact = compile_cpu(fn)
-        self.loaded = target_cpu.load(self.artifact.code)
-        i64, pointer = ctypes.c_int64, ctypes.c_void_p
-        self.run = ctypes.CFUNCTYPE(i64, pointer, pointer, pointer, pointer)(self.loaded.run)
-        self.arena = ctypes.CFUNCTYPE(i64, pointer)(self.loaded.arena)
-
-    def __call__(self, *arrays: Any) -> list[np.ndarray]:
-        given = [
-            np.array(a, dtype=p.dtype.numpy, order="C")
-            for a, p in zip(arrays, self.fn.params, strict=True)
-        ]
-        env = bind_dims(self.fn, [a.shape for a in given])
-        dims = (ctypes.c_int64 * (len(env) + 1))(*[env[d] for d in self.artifact.dims])
-        guarded, outs = [], []
-        for o in self.artifact.outputs:
-            shape = [max(0, evaluate(s, env)) for s in o.shape]
-            count = int(np.prod(shape))
-            room = np.full(count + 32, 77, dtype=BY_NAME[o.dtype].numpy)
-            guarded.append(room)
-            outs.append(room[16 : 16 + count].reshape(shape))
-        pointers = (ctypes.c_void_p * (len(given) + len(outs)))(
-            *[a.ctypes.data for a in (*given, *outs)]
-        )
-        arena = np.zeros(self.arena(dims) + 64, np.uint8)
-        base = arena.ctypes.data + -arena.ctypes.data % 64
-        error = (ctypes.c_int64 * 4)()
-        before = [a.copy() for a in given]
-        status = self.run(pointers, dims, base, error)
-        for a, b in zip(given, before, strict=True):
-            np.testing.assert_array_equal(a, b)  # params are never written
-        for room in guarded:
-            edges = np.concatenate([room[:16], room[-16:]])
-            assert (edges == np.full(32, 77, room.dtype)).all(), "wrote outside an output"
-        if status:
-            raise IndexError(tuple(error))
-        return outs
-
-
-def size(s: Size | Dim) -> Dim:
-    return named(s) if isinstance(s, str) else dim(s)
-
-
-def param(name: str, position: int, shape: Sequence[Size], dtype: DType = F32) -> g.Input:
-    return g.make_input(name, position, dtype, [size(s) for s in shape])
-
-
-def function(params: Sequence[g.Input], *outputs: g.Node) -> g.Function:
-    return g.Function("f", tuple(params), outputs, len(outputs) > 1)
-
-
-def at(tensor: g.Node, *indices: int | sc.Scalar) -> sc.Scalar:
-    return sc.read(tensor, [sc.index(k) if isinstance(k, int) else k for k in indices])
-
-
-def comp(
-    body: sc.Scalar,
-    extents: Sequence[Size | Dim],
-    rank: int,
-    reducer: str | None = None,
-    **more: Any,
-) -> g.Comp:
-    return g.comp(body, [size(e) for e in extents], rank, reducer, **more)
-
-
-def numbers(*shape: int, dtype: str = "f4", seed: int = 0) -> np.ndarray:
-    return np.random.default_rng((seed, *shape)).standard_normal(shape).astype(dtype)
-
-
-def whole(high: int, *shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng((seed, *shape)).integers(0, high, shape)
-
-
-def agrees(fn: g.Function, *calls: Sequence[Any], tolerance: float = 1e-4) -> Native:
-    native = Native(fn)
-    for arrays in calls:
-        for got, want in zip(native(*arrays), interpret(fn, arrays), strict=True):
-            assert got.shape == want.shape and got.dtype == want.dtype
-            wide = np.asarray(want, dtype=np.float64)
-            np.testing.assert_allclose(
-                got.astype(np.float64), wide, rtol=tolerance, atol=tolerance * _scale(wide)
-            )
-    return native
-
-
-def _scale(x: np.ndarray) -> float:
-    finite = np.abs(x[np.isfinite(x)])
-    return float(max(1.0, finite.max(initial=0.0)))
-
-
-# --------------------------------------------------------------------------- primitives
-
-
-@pytest.mark.parametrize("dtype", [F32, F64, I64, I32, I8, U8, F16], ids=str)
-def test_every_primitive_agrees_with_numpy(dtype: DType) -> None:
-    rng = np.random.default_rng(0)
-    outputs: list[g.Node] = []
-    names, arrays = [], []
-    params = [param(f"x{k}", k, ["n"], dtype) for k in range(3)]
-    for row in PRIMITIVES.values():
-        if row.typing in (Typing.CAST, Typing.WHERE):
-            continue
-        if row.typing in (Typing.FLOAT, Typing.TEST) and not dtype.is_float:
-            continue
-        names.append(row.name)
-        outputs.append(comp(op(row.name, *[at(p, 0) for p in params[: row.arity]]), ["n"], 1))
-    for _ in params:
-        # inside every domain at once: the mathematical library has its own accuracy tests
-        x = rng.uniform(0.1, 0.9, 37) if dtype.is_float else rng.integers(0, 5, 37)
-        arrays.append(x.astype(dtype.numpy))
-    agrees(function(params, *outputs), arrays, tolerance=1e-2 if dtype is F16 else 2e-5)
-
-
-@pytest.mark.parametrize(
-    "name", ["add", "mul", "div", "floordiv", "mod", "min", "max", "abs", "sign", "absorb"]
-)
-def test_arithmetic_at_the_edges_is_bitwise_numpys(name: str) -> None:
-    special = [0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 7.0, np.inf, -np.inf, np.nan, 1e-42, 3e38]
-    x, y = (a.ravel().astype("f4") for a in np.meshgrid(special, special))
-    params = [param("x", 0, ["n"]), param("y", 1, ["n"])]
-    row = PRIMITIVES[name]
-    fn = function(params, comp(op(name, *[at(p, 0) for p in params[: row.arity]]), ["n"], 1))
-    (got,), (want,) = Native(fn)(x, y), interpret(fn, [x, y])
-    np.testing.assert_array_equal(got, want)
-    if name not in ("min", "max"):  # the sign of a zero is unspecified there
-        known = ~np.isnan(want)
-        np.testing.assert_array_equal(np.signbit(got)[known], np.signbit(want)[known])
-
-
-@pytest.mark.parametrize("dtype", [I32, I64, U8, I8], ids=str)
-@pytest.mark.parametrize("name", ["floordiv", "mod", "pow"])
-def test_integer_division_and_power_never_trap(name: str, dtype: DType) -> None:
-    low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
-    special = np.array([low, low + 1, 0, 1, 2, 3, 7, high], dtype=dtype.numpy)
-    if low < 0:
-        special = np.append(special, np.array([-1, -2, -7], dtype=dtype.numpy))
-    x, y = (a.ravel() for a in np.meshgrid(special, special))
-    params = [param("x", 0, ["n"], dtype), param("y", 1, ["n"], dtype)]
-    with np.errstate(all="ignore"):
-        agrees(
-            function(params, comp(op(name, at(params[0], 0), at(params[1], 0)), ["n"], 1)), [x, y]
-        )
-
-
-def test_division_by_a_literal() -> None:
-    x = param("x", 0, ["n"], I64)
-    outs = [
-        comp(op(name, at(x, 0), const(c)), ["n"], 1)
-        for name in ("floordiv", "mod")
-        for c in (1, 2, 3, 8, 10, -3, 0)
-    ]
-    agrees(function([x], *outs), [np.arange(-40, 40)])
-
-
-def test_comparisons_and_tests_of_nan() -> None:
-    x, y = param("x", 0, ["n"]), param("y", 1, ["n"])
-    names = ["lt", "le", "gt", "ge", "eq", "ne"]
-    outs = [comp(op(n, at(x, 0), at(y, 0)), ["n"], 1) for n in names]
-    outs += [comp(op(n, at(x, 0)), ["n"], 1) for n in ("isnan", "isinf", "isfinite")]
-    special = np.array([0, 1, np.nan, np.inf, -np.inf] * 5, "f4")
-    agrees(function([x, y], *outs), [special, np.repeat(special[:5], 5)])
-
-
-@pytest.mark.parametrize("source", [F16, F32, F64, I8, I32, I64, U8, BOOL], ids=str)
-def test_casts(source: DType) -> None:
-    x = param("x", 0, ["n"], source)
-    outs = [comp(sc.cast(at(x, 0), to), ["n"], 1) for to in (F16, F32, F64, I32, I64, BOOL)]
-    agrees(function([x], *outs), [(np.arange(37) * 1.25).astype(source.numpy)])
-
-
-def test_bfloat16_rounds_to_nearest_even() -> None:
-    x = param("x", 0, ["n"])
-    fn = function([x], comp(sc.cast(at(x, 0), BF16), ["n"], 1))
-    bits = np.array([0x3F800000, 0x3F808000, 0x3F818000, 0x3F808001, 0x7F7FFFFF, 0x7F800000], "u4")
-    (got,) = Native(fn)(bits.view("f4"))
-    assert [hex(v) for v in got] == ["0x3f80", "0x3f80", "0x3f82", "0x3f81", "0x7f80", "0x7f80"]
-    y = param("y", 0, ["n"], BF16)
-    back = function([y], comp(op("mul", at(y, 0), const(2.0)), ["n"], 1))
-    (twice,) = Native(back)(got)
-    assert [hex(v) for v in twice[:4]] == ["0x4000", "0x4000", "0x4002", "0x4001"]
-
+from .native_functions import Native, agrees, at, comp, const, function, numbers, op, param, whole
 
 # --------------------------------------------------------------------------- reductions
 
@@ -428,6 +236,42 @@ def test_an_expensive_invariant_is_computed_once() -> None:
     fn = function([x, b], comp(body, ["m", "k", "n"], 2, "sum"))
     assert len(Build(fn, target_cpu.host()).kernels.kernels) == 2
     agrees(fn, [numbers(33, 20), numbers(20, 37)])
+
+
+def test_a_stored_part_is_read_in_another_index_order() -> None:
+    x, b = param("x", 0, ["m", "n"]), param("b", 1, ["n", "k"])
+    body = op("mul", op("exp", at(x, 0, 2)), at(b, 2, 1))
+    product = comp(body, ["m", "k", "n"], 2, "sum")
+    columns = comp(op("exp", at(x, 1, 0)), ["n", "m"], 1, "sum")
+    fn = function([x, b], product, columns)
+    build = Build(fn, target_cpu.host())
+    assert build.text("kernels").count("exp(") == 1
+    agrees(fn, [numbers(33, 20), numbers(20, 37)])
+
+
+def test_a_pairwise_kernel_is_never_an_array_of_pairs() -> None:
+    p, v = param("p", 0, ["n", 2]), param("v", 1, ["n"])
+    apart = [op("sub", at(p, 0, const(c)), at(p, 1, const(c))) for c in range(2)]
+    squared = op("add", *[op("mul", d, d) for d in apart])
+    near = comp(op("exp", op("neg", squared)), ["n", "n"], 2)
+    rows = comp(op("mul", at(near, 0, 1), at(v, 1)), ["n", "n"], 1, "sum")
+    columns = comp(op("mul", at(near, 1, 0), at(v, 1)), ["n", "n"], 1, "sum")
+    fn = function([p, v], rows, columns)
+    assert Build(fn, target_cpu.host()).program.arena == dim(0)
+    agrees(fn, [numbers(50, 2), numbers(50)])
+
+
+def test_a_read_that_stands_in_a_condition_and_under_it() -> None:
+    x, y = param("x", 0, ["n"]), param("y", 1, ["n"])
+    place = op("add", sc.index(0), const(1))
+    inside = op("lt", place, sc.size(named("n")))
+    there = at(x, place)
+    test = op("gt", op("where", inside, there, const(0.0)), at(y, 0))
+    body = op("where", op("and", test, inside), op("mul", there, const(3.0)), at(y, 0))
+    agrees(
+        function([x, y], comp(body, ["n"], 1)),
+        *[[numbers(n), numbers(n, seed=1)] for n in (1, 2, 40)],
+    )
 
 
 def test_slots_of_the_arena_are_taken_again() -> None:

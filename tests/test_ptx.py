@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,17 @@ import numpy as np
 import pytest
 from tdsl.compiler import graph as g
 from tdsl.compiler.dtypes import BF16, BOOL, F16, F32, F64, I8, I32, I64, U8, DType
-from tdsl.compiler.exact_remainder import replace_remainders
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import simplified
 from tdsl.compiler.ptx_launch import Mapping
-from tdsl.compiler.target_cuda import (
-    FEATURES,
-    PtxModule,
-    UnsupportedOnCudaError,
-    ptx,
-    verify_supported,
-)
+from tdsl.compiler.ptx_operations import UnsupportedOnCudaError, verify_supported
+from tdsl.compiler.target_cuda import FEATURES, PtxModule, ptx
 from tdsl.dsl.check import check
 from tdsl.dsl.modules import load_modules
 
 from . import ptx_assembler
 from .ptx_arithmetic import Array
-from .ptx_cases import ARGUMENTS, ELEMENTWISE, casts, functions, primitives_of
+from .ptx_cases import ARGUMENTS, ELEMENTWISE, casts, functions, functions_of, primitives_of
 from .ptx_device import Emulated
 from .ptx_emulator import DeviceMemory, EmulationError, launch
 from .ptx_text import parse
@@ -51,6 +46,16 @@ def same_bits(got: Array, want: Array) -> None:
         equal |= np.isnan(got) & np.isnan(want)
     wrong = np.flatnonzero(~equal)
     assert not len(wrong), f"{len(wrong)} differ: {got[wrong[:4]]} instead of {want[wrong[:4]]}"
+
+
+@cache
+def compiled(name: str, arch: str = "sm_80") -> PtxModule:
+    """A function of the matrix, a dtype's primitives, or all casts."""
+    if name == "casts":
+        return ptx(casts()[0], arch)
+    by_name = {d.name: d for d in DTYPES}
+    fn = primitives_of(by_name[name])[0] if name in by_name else functions()[name]
+    return ptx(fn, arch)
 
 
 def bfloats(x: Array) -> Array:
@@ -78,12 +83,25 @@ def verify_text(module: PtxModule) -> None:
 @pytest.mark.parametrize("arch", FEATURES)
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_text_of_the_matrix(name: str, arch: str) -> None:
-    verify_text(ptx(functions()[name], arch))
+    verify_text(compiled(name, arch))
 
 
-@pytest.mark.parametrize("name", ["scaled", "sums"])
+GOLDEN = {
+    "scaled": """
+def scaled(x: f32[n], a: f32) -> f32[n]:
+    return a * x
+""",
+    "row_sums": """
+def row_sums(x: f32[n, m]) -> f32[n]:
+    return sum(x, dim=1)
+""",
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
 def test_golden_text(name: str, golden: Callable[[str, str], None]) -> None:
-    golden(f"{name}.ptx", ptx(functions()[name], "sm_80").text)
+    (fn,) = functions_of(GOLDEN[name]).values()
+    golden(f"{name}.ptx", ptx(fn, "sm_80").text)
 
 
 def test_every_function_has_arguments() -> None:
@@ -94,7 +112,7 @@ def test_mappings() -> None:
     """Reductions along rows and to a scalar share a block; along columns, each thread has one."""
 
     def mappings(name: str) -> list[Mapping]:
-        return [x.mapping for x in ptx(functions()[name], "sm_80").launches]
+        return [x.mapping for x in compiled(name).launches]
 
     assert mappings("sums") == [Mapping.BLOCKS, Mapping.THREADS, Mapping.BLOCKS]
     assert mappings("matvec") == [Mapping.BLOCKS]
@@ -104,7 +122,7 @@ def test_mappings() -> None:
 
 def test_scatters_are_parallel_where_updates_stay_apart() -> None:
     def grids(name: str) -> list[str]:
-        return [str(x.grid) for x in ptx(functions()[name], "sm_80").launches]
+        return [str(x.grid) for x in compiled(name).launches]
 
     assert grids("embedding_dw") == ["((d*v + 255)//256)", "((d + 255)//256)"]
     assert grids("histogram") == ["((v + 255)//256)", "1"]
@@ -142,9 +160,9 @@ def test_what_ptx_lacks_is_named(body: str, named: str) -> None:
 def test_the_assembler_accepts_the_matrix(
     arch: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    texts = {name: ptx(fn, arch).text for name, fn in functions().items()}
-    texts |= {d.name: ptx(primitives_of(d)[0], arch).text for d in DTYPES}
-    texts["casts"] = ptx(casts()[0], arch).text
+    # half floats compute in f32, so that `halves` and the casts show all that is theirs
+    names = [*functions(), *(d.name for d in DTYPES if d not in (F16, BF16)), "casts"]
+    texts = {name: compiled(name, arch).text for name in names}
     for usage in ptx_assembler.assemble(texts, arch, tmp_path):
         record_property(f"registers of {usage.label}", usage.registers)
         assert usage.spilled == usage.stack == 0, usage
@@ -152,7 +170,7 @@ def test_the_assembler_accepts_the_matrix(
 
 
 @needs_ptxas
-@pytest.mark.parametrize("arch", FEATURES)
+@pytest.mark.parametrize("arch", ["sm_90a", pytest.param("sm_80", marks=pytest.mark.slow)])
 def test_the_assembler_accepts_the_examples(arch: str, tmp_path: Path) -> None:
     texts: dict[str, str] = {}
     for path in EXAMPLES:
@@ -216,7 +234,7 @@ def test_elementwise_kernels_give_the_cpus_bits(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_primitive_gives_the_cpus_bits(dtype: DType) -> None:
-    """At the edges and on the domain, and no further from NumPy's value than the CPU's."""
+    """At the edges and on the domain."""
     fn, arrays = primitives_of(dtype)
     want = Native(fn)(*arrays)
     for p, out, expected in zip(fn.outputs, Emulated(fn)(*arrays), want, strict=True):
@@ -237,9 +255,8 @@ def test_every_cast_gives_the_cpus_bits() -> None:
 @pytest.mark.parametrize("name", ["sums", "extremes", "probabilities"])
 def test_the_order_in_which_warps_run_does_not_matter(name: str) -> None:
     first = agrees(name)
-    for seed in range(2):
-        for a, b in zip(first, agrees(name, schedule=np.random.default_rng(seed)), strict=True):
-            same_bits(a, b)
+    for a, b in zip(first, agrees(name, schedule=np.random.default_rng(1)), strict=True):
+        same_bits(a, b)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (2, 513)])
@@ -254,13 +271,23 @@ def test_lengths_around_a_block(n: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [70, -1, 1 << 40])
-@pytest.mark.parametrize("name", ["cross_entropy", "cross_entropy_dx"])
-def test_an_index_out_of_range_is_reported_and_not_read(name: str, bad: int) -> None:
-    x, y = ARGUMENTS[name]
+def test_an_index_out_of_range_is_reported_and_not_read(bad: int) -> None:
+    x, _ = ARGUMENTS["cross_entropy"]
     with pytest.raises(IndexError) as error:
-        Emulated(functions()[name])(x, np.array([1, bad, 2]))
+        Emulated(functions()["cross_entropy"])(x, np.array([1, bad, 2]))
     _, axis, index, size = error.value.args[0]
     assert (axis, index, size) == (1, bad, 70)
+
+
+@pytest.mark.parametrize("place", [0, 37, 699])
+def test_one_thread_of_a_block_may_fail(place: int) -> None:
+    """It leaves, and the others do not wait for it."""
+    t, y = ARGUMENTS["gathered_sum"]
+    y = y.copy()
+    y[place] = -7
+    with pytest.raises(IndexError) as error:
+        Emulated(functions()["gathered_sum"])(t, y)
+    assert error.value.args[0] == (0, 0, -7, 4)
 
 
 def test_a_scatter_out_of_range_is_reported_and_not_written() -> None:
@@ -278,38 +305,54 @@ def test_a_scatter_out_of_range_is_reported_and_not_written() -> None:
 def test_the_emulator_sees_a_missing_barrier() -> None:
     device = Emulated(functions()["sums"])
     device.source = parse(re.sub(r"\tbar.sync[^\n]*\n", "", device.module.text))
-    with pytest.raises(EmulationError, match="race|never written"):
+    with pytest.raises(EmulationError, match=r"race|never written"):
         device(*ARGUMENTS["sums"])
 
 
-def test_the_emulator_sees_a_barrier_that_one_warp_misses() -> None:
-    device = Emulated(functions()["matvec"])
-    broken = device.module.text.replace(
-        "\tbar.sync", "\tsetp.lt.u32 \t%p1, %r1, 32;\n\t@%p1 bra \t$L__skip;\n\tbar.sync", 1
-    ).replace("\tbar.sync \t0;\n", "\tbar.sync \t0;\n\tbar.sync \t0;\n$L__skip:\n\tbar.sync \t0;\n")
-    register = re.search(r"mov.u32 \t(%r\d+), %tid.x", broken)
-    assert register is not None
-    broken = broken.replace("%p1, %r1, 32", f"%p1, {register[1]}, 32")
-    device.source = parse(broken)
-    with pytest.raises(EmulationError, match="wait for each other|race|never written"):
-        device(*ARGUMENTS["matvec"])
+APART = """
+.version 7.0
+.target sm_80
+.address_size 64
+
+.visible .entry apart(
+	.param .u64 apart_param_0
+)
+.maxntid 64
+{
+	.reg .pred 	%p<2>;
+	.reg .b32 	%r<2>;
+	mov.u32 	%r1, %tid.x;
+	setp.lt.u32 	%p1, %r1, 40;
+	@%p1 bra 	$L__first;
+	bar.sync 	0;
+	ret;
+$L__first:
+	bar.sync 	0;
+	ret;
+}
+"""
+
+
+def test_the_emulator_sees_a_warp_that_waits_in_two_places() -> None:
+    with pytest.raises(EmulationError, match="wait for each other"):
+        launch(parse(APART), "apart", 1, 64, [0], DeviceMemory())
 
 
 def scaled_arguments(memory: DeviceMemory, n: int, stated: int) -> list[int]:
     x, y = (memory.put(np.ones(n, np.float32)) for _ in range(2))
     a = memory.put(np.ones(1, np.float32))
-    return [x, y, a, memory.allocate(4 * n), memory.allocate(0), stated, memory.put(np.zeros(5))]
+    return [x, y, a, memory.allocate(4 * n), stated, memory.put(np.zeros(5))]
 
 
 def test_the_emulator_sees_an_access_out_of_bounds() -> None:
-    program = parse(ptx(functions()["scaled"], "sm_80").text)
+    program = parse(compiled("scaled").text)
     memory = DeviceMemory()
     with pytest.raises(EmulationError, match="out of bounds"):
         launch(program, "kernel0", 1, 256, scaled_arguments(memory, 100, 101), memory)
 
 
 def test_the_emulator_sees_two_threads_in_one_place() -> None:
-    text = ptx(functions()["scaled"], "sm_80").text
+    text = compiled("scaled").text
     same = re.sub(r"(mov.u32 \t%r\d+), %tid.x", r"\1, 0", text)
     memory = DeviceMemory()
     with pytest.raises(EmulationError, match="race"):
@@ -317,14 +360,9 @@ def test_the_emulator_sees_two_threads_in_one_place() -> None:
 
 
 def test_the_emulator_sees_a_result_that_is_not_written() -> None:
-    program = parse(ptx(functions()["scaled"], "sm_80").text)
+    program = parse(compiled("scaled").text)
     memory = DeviceMemory()
     arguments = scaled_arguments(memory, 300, 300)
     launch(program, "kernel0", 1, 256, arguments, memory)
     with pytest.raises(EmulationError, match="never written"):
         memory.get(arguments[3], (300,), "f4")
-
-
-def test_the_remainder_is_exact() -> None:
-    """Against the C library's, over all exponents, with quotients of a thousand bits."""
-    del replace_remainders

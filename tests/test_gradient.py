@@ -15,12 +15,13 @@ from tdsl.compiler import graph as g
 from tdsl.compiler import index_lambda as il
 from tdsl.compiler import scalar as sc
 from tdsl.compiler.dims import Dim, dim, named
-from tdsl.compiler.dtypes import F16, F32, F64, I64
+from tdsl.compiler.dtypes import BF16, F16, F32, F64, I64
 from tdsl.compiler.graph import Comp, Scope, comp
 from tdsl.compiler.index_lambda import IndexLambda
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import differentiated, simplified
 from tdsl.compiler.scalar import Scalar
+from tdsl.compiler.text import function_text
 
 from .graph_functions import (
     Array,
@@ -565,3 +566,40 @@ def test_a_deep_body() -> None:
     values: list[Array] = list(interpret(simplified(fn), [np.array([1.0, 2.0])]))
     np.testing.assert_allclose(values[0], 6.0, rtol=1e-12)
     np.testing.assert_allclose(values[1], [2.0, 2.0], rtol=1e-12)
+
+
+# --------------------------------------------------------------------------- narrow floats, text
+
+
+def bf16(x: Array) -> Array:
+    """The bits of numbers that bf16 holds exactly."""
+    return (np.asarray(x, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def test_bf16_is_computed_in_its_own_precision() -> None:
+    kinds = [Parameter(BF16, (named("n"),))]
+
+    def build(x: IndexLambda) -> tuple[IndexLambda, ...]:
+        total = apply("sum", il.apply("mul", x, x))
+        return il.apply("add", x, il.scalar(1.0)), gradient_of(total, x)[0]
+
+    x = np.array([1.0, 256.0, -0.5], dtype=np.float32)
+    above, slope = interpret(simplified(function(build, kinds)), [bf16(x)])
+    assert above.dtype == np.uint16 == slope.dtype
+    np.testing.assert_array_equal(above, bf16(np.array([2.0, 256.0, 0.5])))  # 257 needs 9 bits
+    np.testing.assert_array_equal(slope, bf16(2 * x))
+
+
+def test_the_gradient_of_cross_entropy_reads_well() -> None:
+    """One statement under the parameter's name, over what the value already computed."""
+
+    def build(z: IndexLambda, y: IndexLambda) -> tuple[IndexLambda, ...]:
+        p = apply("softmax", z, 1)
+        picks = il.reindex(apply("log", p), y.shape, [I, y.body])
+        loss = apply("negative", apply("mean", picks))
+        return loss, gradient_of(loss, z)[0]
+
+    text = function_text(simplified(function(build, [NM, INTS])))
+    rows = [row for row in text.splitlines() if row.startswith("    dx")]
+    assert len(rows) == 1 and rows[0].count(" if ") == 1, text
+    assert "absorb" not in text and len(text.splitlines()) <= 11, text

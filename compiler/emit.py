@@ -364,6 +364,10 @@ class _Emitter(Frame):
         for at in points:
             self.lane_mask(at)
         self.hoist_values(self.order[s], {})
+        needed = self.needed(s, points)
+        if needed is not None:
+            extent = self.size(s.loops[0].extent)
+            self.limits[s.loops[0].index] = self.b.select(needed, extent, constant(I64, 0))
         ends = self.reduce_loops(s, points, inner, list(s.loops), starts)
         states = iter(ends)
         width = 1 if outer_lane else lanes
@@ -376,6 +380,22 @@ class _Emitter(Frame):
                 folded = self.fold(a, [copy[k] for copy in copies], width, s.loops)
                 key = (a.result, *((k, c) for k, c in at.items()))
                 self.scopes[-1][key] = folded
+
+    def needed(self, s: Reduce, points: list[Copies]) -> ir.Value | None:
+        """Whether the loops have anything to do: a guard that does not depend on them holds at
+        some point of the tile. None where there is no such guard."""
+        within = {loop.index for loop in s.loops}
+        out: ir.Value | None = None
+        for a in s.accumulators:
+            tests = [t for t in conjuncts(a.guard) if self.deps[t].isdisjoint(within)]
+            if not s.loops or not tests or any(_may_fail(t) for t in tests):
+                return None
+            for at in points:
+                holds = self.any(self.value(tests[0], at))
+                for t in tests[1:]:
+                    holds = self.b.and_(holds, self.any(self.value(t, at)))
+                out = holds if out is None else self.b.or_(out, holds)
+        return out
 
     def start(self, a: Accumulator, lanes: int) -> list[ir.Value]:
         d = a.value.dtype
@@ -478,6 +498,22 @@ class _Emitter(Frame):
             return self.b.extract_element(x, constant(I32, first))
         lanes = lanes_from(tuple(range(first, first + width)))
         return self.b.shuffle_vector(x, formatted(x.type, "poison"), lanes)
+
+
+def conjuncts(guard: Value | None) -> list[Value]:
+    """The tests that must all hold."""
+    match guard:
+        case None:
+            return []
+        case Apply("and", (left, right)):
+            return [*conjuncts(left), *conjuncts(right)]
+        case _:
+            return [guard]
+
+
+def _may_fail(x: Value) -> bool:
+    """Whether making `x` checks an index: an error that the loops might never meet."""
+    return any(isinstance(v, Load) and (v.checks or not v.hoistable) for v in postorder([x]))
 
 
 def _parts(a: Accumulator) -> int:

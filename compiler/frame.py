@@ -108,6 +108,7 @@ class Frame:
         self.scopes: list[dict[Any, Any]] = [{}]
         self.loops: dict[int, Loop] = {}
         self.base: dict[int, ir.Value] = {}
+        self.limits: dict[int, ir.Value] = {}  # extents that a guard has cut short
         self.lane_index: int | None = None
         self.lanes = 1
 
@@ -190,12 +191,13 @@ class Frame:
         """A loop over `loop` with values carried round; the test stands at the end. `stride` is
         where one of several threads starts, and how far it steps."""
         b = self.b
-        extent = self.size(loop.extent)
+        limit = self.limits.get(loop.index)
+        extent = self.size(loop.extent) if limit is None else limit
         start = b.block
         inside = b.append_basic_block(f"for_{self.nest.index_names[loop.index]}")
         after = b.append_basic_block("end")
         first, step = stride or (constant(I64, 0), constant(I64, loop.step))
-        entered = stride is None and provably_positive(loop.extent)
+        entered = stride is None and limit is None and provably_positive(loop.extent)
         if entered:
             b.branch(inside)
         else:

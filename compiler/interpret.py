@@ -34,7 +34,8 @@ def interpret(fn: Function, arrays: Sequence[Any]) -> tuple[Array, ...]:
     Raises ValueError where sizes disagree or a requirement fails, IndexError where an index is
     out of range.
     """
-    given = [np.asarray(a, dtype=p.dtype.numpy) for a, p in zip(arrays, fn.params, strict=True)]
+    raw = [np.asarray(a, dtype=p.dtype.numpy) for a, p in zip(arrays, fn.params, strict=True)]
+    given = [_from_bits(a) if p.dtype is BF16 else a for a, p in zip(raw, fn.params, strict=True)]
     env = bind_dims(fn, [a.shape for a in given])
     for r in fn.requirements:
         if r.nonnegative.evaluate(env) < 0:
@@ -48,7 +49,7 @@ def interpret(fn: Function, arrays: Sequence[Any]) -> tuple[Array, ...]:
                 values[node] = _Evaluation(env, values, node).result()
             case Gradient():
                 raise ValueError("the gradient stage comes first")
-    return tuple(values[o] for o in fn.outputs)
+    return tuple(_to_bits(values[o]) if o.dtype is BF16 else values[o] for o in fn.outputs)
 
 
 def bind_dims(fn: Function, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
@@ -117,12 +118,14 @@ class _Evaluation:
             return self.store(self.reduced(body))
 
     def store(self, x: Array) -> Array:
-        return np.array(x, dtype=self.node.dtype.numpy, order="C")
+        return np.array(_in_dtype(x, self.node.dtype), order="C")
 
     def reduced(self, body: Array) -> Array:
         node = self.node
         rank, reducer = node.rank, node.reducer
         flat = body.reshape(*body.shape[:rank], math.prod(body.shape[rank:]))
+        if flat.dtype == np.float16:
+            flat = flat.astype(np.float32)  # as native code accumulates
         if flat.shape[-1] == 0 and reducer in ("max", "min", "argmax", "argmin"):
             raise ValueError(f"{reducer} over an empty range")
         function: Any = {
@@ -144,10 +147,11 @@ class _Evaluation:
         for axis, (index, n) in enumerate(zip(at, shape, strict=True)):
             _check_range(index, n, f"result, dim {axis}")
         reducer = REDUCERS[node.reducer or "sum"]
-        out = np.full(shape, reducer.identity, dtype=node.dtype.numpy)
+        body = _in_dtype(body, node.dtype)
+        out = np.full(shape, reducer.identity, dtype=body.dtype)
         combine: Any = PRIMITIVES[reducer.combine or "add"].numpy
-        combine.at(out, tuple(at), body.astype(node.dtype.numpy))
-        return out
+        combine.at(out, tuple(at), body)
+        return _in_dtype(out, node.dtype)
 
     def at(self, x: Scalar, mask: Array) -> Array:
         """The value of `x` where `mask` holds (anything elsewhere)."""
@@ -178,7 +182,7 @@ class _Evaluation:
     def evaluate(self, x: Scalar, mask: Array) -> Array:
         match x:
             case sc.Const():
-                return np.asarray(x.value, dtype=x.dtype.numpy)
+                return _in_dtype(np.asarray(x.value), x.dtype)
             case sc.Affine():
                 total = np.asarray(x.const.evaluate(self.env), dtype=np.int64)
                 for k, c in x.terms:
@@ -199,7 +203,7 @@ class _Evaluation:
             case sc.Op():
                 args = [self.at(a, mask) for a in x.args]
                 out = np.asarray(PRIMITIVES[x.name].numpy(*args))
-                return out if x.dtype.is_bool else out.astype(x.dtype.numpy, copy=False)
+                return out if x.dtype.is_bool else _in_dtype(out, x.dtype)
             case _:
                 raise TypeError(f"not a primitive expression: {x}")
 
@@ -233,8 +237,25 @@ def _check_range(index: Array, n: int, what: str) -> None:
 
 
 def _cast(x: Array, source: DType, dtype: DType) -> Array:
-    if dtype is BF16 or source is BF16:
-        raise NotImplementedError("bf16 has no NumPy type")
     if source.is_float and dtype.is_integer:
         x = np.nan_to_num(x, nan=0.0)
-    return x.astype(dtype.numpy)
+    return _in_dtype(x, dtype)
+
+
+def _in_dtype(x: Array, dtype: DType) -> Array:
+    """`x` rounded to `dtype`; bf16, which NumPy lacks, is held as f32 of fewer bits."""
+    if dtype is BF16:
+        return _from_bits(_to_bits(np.asarray(x, dtype=np.float32)))
+    return x.astype(dtype.numpy, copy=False)
+
+
+def _to_bits(x: Array) -> Array:
+    """f32 to the bits of the nearest bf16, ties to even; a NaN stays one."""
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32).reshape(np.shape(x))
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(x), 0x7FC0, rounded).astype(np.uint16)
+
+
+def _from_bits(x: Array) -> Array:
+    wide = np.asarray(x, dtype=np.uint32) << np.uint32(16)
+    return np.ascontiguousarray(wide).view(np.float32).reshape(np.shape(x))

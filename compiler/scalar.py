@@ -42,6 +42,9 @@ class Const:
     value: int | float | bool
     dtype: DType
 
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN)
+
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Affine:
@@ -52,11 +55,17 @@ class Affine:
     const: Dim
     dtype: DType = WEAK_INT
 
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN)
+
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Param:
     position: int
     dtype: DType = REAL
+
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN)
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
@@ -67,6 +76,9 @@ class Read:
     indices: tuple[Scalar, ...]
     dtype: DType
 
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN)
+
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Op:
@@ -74,12 +86,18 @@ class Op:
     args: tuple[Scalar, ...]
     dtype: DType
 
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN)
+
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Call:
     function: ScalarFunction
     args: tuple[Scalar, ...]
     dtype: DType
+
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN)
 
 
 Scalar = Const | Affine | Param | Read | Op | Call
@@ -95,6 +113,29 @@ class ScalarFunction:
     body: Scalar
     partials: Mapping[int, Scalar] = field(default_factory=dict)
     builtin: bool = False  # a row of the operator table: known to every program by its name
+
+
+_SHOWN = 6  # levels of a tree that its repr shows
+
+
+def _shown(x: Scalar, levels: int) -> str:
+    """For debugging: `add(x[i0], 1.0)`. Programs are printed by `text`."""
+    if levels == 0:
+        return "…"
+    match x:
+        case Const():
+            return repr(x.value)
+        case Affine():
+            parts = [f"{c}*i{k}" if c.const != 1 else f"i{k}" for k, c in x.terms]
+            return " + ".join([*parts, *([str(x.const)] if x.const.terms or not parts else [])])
+        case Param():
+            return f"p{x.position}"
+        case Read():
+            at = ", ".join(_shown(i, levels - 1) for i in x.indices)
+            return f"{getattr(x.tensor, 'name', None) or 'node'}[{at}]"
+        case Op() | Call():
+            name = x.name if isinstance(x, Op) else x.function.name
+            return f"{name}({', '.join(_shown(a, levels - 1) for a in x.args)})"
 
 
 # --------------------------------------------------------------------------- interning

@@ -135,7 +135,7 @@ class Formulas:
 
         def part(letter: str) -> Expr:
             if letter not in made:
-                lower = c.number(0, depth - 1)
+                lower = c.number(0, max(depth - 1, 0))
                 if letter == "c":
                     made[letter] = self.condition(leaf, min(lower, 1))
                 elif letter == "s":

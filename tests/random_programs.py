@@ -1,75 +1,46 @@
 """Random well-typed programs, as text.
 
 In: a source of choices (hypothesis' `draw`). Out: a `Program`: the text of a `.tdsl` file whose
-`main` returns several values and whose `loss` is a float made of them, and what it takes to draw
-arguments for both. The types of all that is written are tracked, so that nearly every program
-checks; sizes may still fail a requirement at a call. Statements in index notation are
-`random_index_statements`' business; what the programs must fulfil is `program_agreement`'s.
+`main` returns several values and whose `loss` is a float made of them, and arguments for both.
+The types of all that is written are tracked, so that nearly every program checks; sizes may still
+fail a requirement at a call. What a program must fulfil is `program_agreement`'s business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from hypothesis import strategies as st
 from tdsl.compiler import index_lambda as il
-from tdsl.compiler import scalar as sc
 from tdsl.compiler.dims import Dim, dim, named
-from tdsl.compiler.dtypes import (
-    BOOL,
-    BY_NAME,
-    F32,
-    F64,
-    I32,
-    I64,
-    WEAK_FLOAT,
-    WEAK_INT,
-    DType,
-    promote,
-)
-from tdsl.compiler.graph import Scope, make_input
-from tdsl.compiler.index_lambda import IndexLambda, OpError
-from tdsl.compiler.ops import ROWS
+from tdsl.compiler.dtypes import BOOL, F32, F64, I32, I64, REAL, DType
 
-Shape = tuple[Dim, ...]
+from .random_formulas import Choices, Expr, Formulas
+from .random_index_statements import IndexNotation
+from .random_statements import NAMES, Body, Helper, Value
 
-NAMES = ("n", "m", "k")
-MOST = 400  # elements of one value, every named dim being 5
-TYPICAL = dict.fromkeys((*NAMES, "p", "q"), 5)
-LITERALS = ("0.5", "2", "1.5", "-1", "0.25", "3", "1e-3", "0")
+Array = npt.NDArray[Any]
 
+SIZES = (0, 1, 2, 3, 5, 17)
+SPECIAL = (np.inf, -np.inf, np.nan, 0.0, -0.0, 5e-324, 1e-40, -1e-40, 1e30, -1e30)
 
-@dataclass(frozen=True)
-class Expr:
-    """An expression that stands where an operand may."""
-
-    text: str
-    dtype: DType
-    shape: Shape = ()
-
-
-@dataclass(frozen=True)
-class Param:
-    """`below`: an index tensor's entries lie in 0 ≤ entry < below."""
-
-    name: str
-    dtype: DType
-    shape: Shape
-    below: Dim | None = None
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}{il.shape_text(self.shape) if self.shape else ''}"
+STEPS = (
+    "elementwise", "elementwise", "elementwise", "reduction", "reduction", "normalization", "view",
+    "view", "product", "subscript", "subscript", "define", "define", "contraction", "contraction",
+    "stencil", "stencil", "scatter", "call_helper", "gradient", "pair", "cast",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Program:
-    """`loss_inputs` are the float parameters; `stops`: a derivative is stopped somewhere, so
-    differences of the value do not judge it."""
+    """`stops`: a derivative is stopped somewhere, so differences of the value do not judge it."""
 
     text: str
-    params: tuple[Param, ...]
+    params: tuple[Value, ...]
     has_loss: bool
     stops: bool
 
@@ -81,152 +52,169 @@ class Program:
         printer.text(f"\n{self.text}\n")
 
 
-Leaf = Callable[[], Expr]
+@st.composite
+def programs(draw: Callable[..., Any]) -> Program:
+    """A random program."""
+    c = Choices(draw)
+    floating = c.of((F64, F64, F32))
+    formulas = Formulas(c)
+    parts = []
+    if c.chance(30):
+        parts.append(f"const SCALE = {c.of(('0.5', '1.25', '2'))}")
+    for k in range(c.number(0, 2)):
+        parts.append(_scalar_function(c, formulas, k, bool(parts) and "const" in parts[0]))
+    helpers = []
+    if c.chance(35):
+        helper, text, stops = _helper(c, formulas, floating)
+        helpers.append(helper)
+        parts.append(text)
+    else:
+        stops = False
+    params = _parameters(c, floating)
+    body = Body(c, formulas, list(params), helpers)
+    _statements(body, c.number(2, 7))
+    results = body.made[-c.number(1, 4) :] or [params[0]]
+    header = ", ".join(map(_declared, params))
+    lines = [*body.lines, f"return {', '.join(v.name for v in results)}"]
+    parts.append(f"def main({header}):\n    " + "\n    ".join(lines))
+    floats = [k for k, v in enumerate(results) if v.dtype.is_float]
+    if floats:
+        parts.append(_loss(c, header, params, results, floats))
+    return Program("\n\n".join(parts) + "\n", params, bool(floats), stops or body.stops)
 
 
-@dataclass
-class Choices:
-    """What hypothesis decides."""
-
-    draw: Callable[..., Any]
-
-    def of(self, options: Sequence[Any]) -> Any:
-        return options[self.draw(st.integers(0, len(options) - 1))]
-
-    def chance(self, percent: int) -> bool:
-        return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
-
-    def number(self, low: int, high: int) -> int:
-        return int(self.draw(st.integers(low, high)))
+def _declared(v: Value) -> str:
+    return f"{v.name}: {v.dtype}{il.shape_text(v.shape) if v.shape else ''}"
 
 
-# --------------------------------------------------------------------------- scalar expressions
-
-# Formulas by name: `a`, `b` are float operands, `c` a condition, `s` a literal. Arguments of
-# logarithms, roots and quotients are made positive, or the place is guarded as users guard it.
-FORMULAS = (
-    "a + b", "a - b", "a * b", "a * b + a", "a - b * b", "a + b - a * s", "-a * b", "a - -b",
-    "a / (1 + abs(b))", "a / (b * b + 1)", "1 / (s + 4) * a", "a**2", "-a**2", "a**3 * 0.1",
-    "a * s", "s - a", "a + s", "a / 2", "s / (2 + abs(a))", "(abs(a) + 0.1)**b",
-    "tanh(a)", "sin(a)", "cos(a * b)", "sigmoid(a)", "erf(a)", "atan(a)", "abs(a)", "relu(a)",
-    "gelu(a)", "silu(a)", "softplus(a)", "square(a)", "softsign(a)", "sinc(a)", "mish(a)",
-    "exp(-abs(a))", "exp(tanh(a))", "exp(a * 0.1)", "expm1(tanh(a))", "log1p(abs(a))",
-    "log(a * a + 1)", "log(1 + exp(a))", "log(abs(a) + 0.5)", "sqrt(abs(a) + 0.25)",
-    "sqrt(a * a)", "rsqrt(a * a + 1)", "cbrt(abs(a) + 1)", "lgamma(abs(a) + 1)",
-    "logaddexp(a, b)", "hypot(a, b)", "atan2(a, abs(b) + 1)", "xlogy(abs(a), abs(b) + 0.1)",
-    "lerp(a, b, s)", "lerp(a, weight=0.3, end=b)", "maximum(a, b)", "minimum(a, y=b)",
-    "max(a, b)", "min(a, b)", "clamp(a, -1, 1)", "clamp(a, min=-0.5)", "clamp(a, max=b)",
-    "elu(a, alpha=0.5)", "leaky_relu(a, negative_slope=0.2)", "hardtanh(a, max_val=2.0)",
-    "relu6(a)", "floor(a)", "round(a)", "sign(a) * b", "a % 1.5", "a // 0.7", "frac(a)",
-    "a if c else b", "a if c else 0", "0 if c else a", "where(c, a, b)", "(a if c else b) * a",
-    "log(a) if a > 0 else 0", "sqrt(a) if a > 0 else b", "1 / a if a != 0 else 0",
-    "a * log(a) if a > 0 else 0.0", "asin(a) if abs(a) < 0.9 else 0", "a / b if abs(b) > 0.1 else a",
-    "exp(a) / (1 + exp(a))", "1 - tanh(a)**2", "log(sigmoid(a))", "1 - cos(a)",
-)  # fmt: skip
-CONDITIONS = (
-    "a < b", "a >= s", "a > 0", "0 < a", "s < a <= b", "-1 <= a < 1", "a != b", "a == b",
-    "not a > b", "a > 0 and b > 0", "a < 0 or a > b", "0 < a < b < 2", "isnan(a)", "isfinite(a)",
-    "not (a > s or b > s)", "c and a > 0", "c or not a < b",
-)  # fmt: skip
-INTEGERS = (
-    "a + b", "a - b", "a * b", "a * 2 - b", "a // 3", "a % 3", "a // b", "a % b", "abs(a)",
-    "max(a, b)", "min(a, b)", "-a", "a if c else b", "clamp(a, -1, 2)", "sign(a)", "a * a",
-    "a % 5 - 2", "where(c, a, 1)", "a**2",
-)  # fmt: skip
+def _scalar_function(c: Choices, formulas: Formulas, k: int, constant: bool) -> str:
+    names = ("x", "y")[: c.number(1, 2)]
+    leaves = [Expr(n, REAL) for n in names] + [Expr("SCALE", REAL)] * constant
+    x = formulas.floating(lambda: c.of(leaves), c.number(1, 3))
+    # every parameter takes part, so that the result has the arguments' dtype
+    text = f"fn f{k}({', '.join(names)}) = ({x.text}) + {' * '.join(names)}"
+    formulas.fns.append((f"f{k}", len(names)))
+    return text
 
 
-@dataclass
-class Formulas:
-    """Random scalar formulas over leaves. `fns` are the file's own scalar functions, by number of
-    arguments."""
-
-    choices: Choices
-    fns: list[tuple[str, int]] = field(default_factory=list)
-
-    def floating(self, leaf: Leaf, depth: int) -> Expr:
-        """A float expression; its leaves may be of any dtype."""
-        c = self.choices
-        if depth <= 0:
-            return self.float_leaf(leaf)
-        if self.fns and c.chance(15):
-            name, count = c.of(self.fns)
-            return self.call_of(name, [self.floating(leaf, depth - 1) for _ in range(count)])
-        return self.filled(c.of(FORMULAS), leaf, depth, self.floating)
-
-    def integral(self, leaf: Leaf, depth: int) -> Expr:
-        if depth <= 0:
-            x = leaf()
-            if x.dtype.is_integer:
-                return x
-            if x.dtype.is_bool:
-                return Expr(f"i64({x.text})", I64, x.shape)
-            if x.dtype.is_weak:
-                return Expr("2", WEAK_INT)
-            return Expr(f"i64(clamp(round({x.text}), -9, 9))", I64, x.shape)
-        return self.filled(self.choices.of(INTEGERS), leaf, depth, self.integral)
-
-    def condition(self, leaf: Leaf, depth: int) -> Expr:
-        c = self.choices
-        operand = self.floating if c.chance(75) else self.integral
-        options = [t for t in CONDITIONS if operand == self.floating or not t.startswith("is")]
-        out = self.filled(c.of(options), leaf, depth, operand)
-        return Expr(out.text, BOOL, out.shape)
-
-    def float_leaf(self, leaf: Leaf) -> Expr:
-        x = leaf()
-        if x.dtype.is_float:
-            return x
-        if x.dtype.is_bool:
-            return Expr(f"({x.text} if {x.text} else 0.5)", F32, x.shape) if False else Expr(
-                f"f32({x.text})", F32, x.shape
-            )
-        if self.choices.chance(50):
-            return Expr(f"f32({x.text})", F32, x.shape)
-        return Expr(f"({x.text} * 0.5)", promote(x.dtype, WEAK_FLOAT), x.shape)
-
-    def filled(self, formula: str, leaf: Leaf, depth: int, operand: Any) -> Expr:
-        """`formula` with operands of its own."""
-        c = self.choices
-        made: dict[str, Expr] = {}
-
-        def part(letter: str) -> Expr:
-            if letter not in made:
-                lower = c.number(0, depth - 1)
-                if letter == "c":
-                    made[letter] = self.condition(leaf, min(lower, 1))
-                elif letter == "s":
-                    made[letter] = Expr(c.of(LITERALS), WEAK_FLOAT)
-                else:
-                    made[letter] = operand(leaf, lower)
-            return made[letter]
-
-        out = []
-        for token in _tokens(formula):
-            out.append(f"({part(token).text})" if token in ("a", "b", "c") else
-                       part("s").text.replace("-", "- ") if token == "s" else token)
-        parts = [x for letter, x in made.items() if letter != "c"]
-        dtype = WEAK_FLOAT if operand == self.floating else WEAK_INT
-        for x in parts:
-            dtype = promote(dtype, x.dtype)
-        return Expr("".join(out), dtype, il.broadcast_shapes([x.shape for x in made.values()] or [()]))
-
-    def call_of(self, name: str, args: Sequence[Expr]) -> Expr:
-        dtype = WEAK_FLOAT
-        for a in args:
-            dtype = promote(dtype, a.dtype)
-        text = f"{name}({', '.join(a.text for a in args)})"
-        return Expr(text, dtype, il.broadcast_shapes([a.shape for a in args]))
+def _helper(c: Choices, formulas: Formulas, floating: DType) -> tuple[Helper, str, bool]:
+    p, q = named("p"), named("q")
+    options = (
+        (Value("a", floating, (p, q)), Value("b", floating, (q,))),
+        (Value("a", floating, (p,)),),
+        (Value("a", floating, (p, q)),),
+        (Value("a", floating, (p,)), Value("b", floating, ())),
+    )
+    params = c.of(options)
+    body = Body(c, formulas, list(params))
+    _statements(body, c.number(1, 3))
+    results = tuple(body.made[-c.number(1, 2) :]) or params[:1]
+    lines = [*body.lines, f"return {', '.join(v.name for v in results)}"]
+    text = f"def part({', '.join(map(_declared, params))}):\n    " + "\n    ".join(lines)
+    return Helper("part", params, results), text, body.stops
 
 
-def _tokens(formula: str) -> list[str]:
-    """Names and the text between them."""
-    out, word = [], ""
-    for ch in formula:
-        if ch.isalnum() or ch in "_.":
-            word += ch
-            continue
-        if word:
-            out.append(word)
-        word = ""
-        out.append(ch)
-    return [*out, word] if word else out
+def _parameters(c: Choices, floating: DType) -> tuple[Value, ...]:
+    dims = [named(n) for n in NAMES[: c.number(1, 3)]]
+    plain = [Value(f"x{k}", floating, (d,)) for k, d in enumerate(dims)]
+    if len(dims) > 1 and c.chance(60):
+        plain[0:2] = [Value("x0", floating, (dims[0], dims[1]))]
+    n = dims[0]
+    sizes: list[Dim] = [*dims, *dims, dim(1), dim(2), dim(3), n + 1, 2 * n, n - 1]
+    if len(dims) > 1:
+        sizes.append(n + dims[1])
+    params = list(plain)
+    for k in range(c.number(0, 2)):
+        shape = tuple(c.of(sizes) for _ in range(c.number(0, 2)))
+        dtype = (F32 if floating is F64 else F64) if c.chance(15) else floating
+        params.append(Value(f"y{k}", dtype, shape))
+    if c.chance(60):
+        below = c.of([d for v in params for d in v.shape])
+        params.append(Value("idx", c.of((I64, I64, I32)), (c.of(sizes[:-2]),), below))
+    if c.chance(30):
+        params.append(Value("z", c.of((I64, I32)), (c.of(dims),)))
+    if c.chance(20):
+        params.append(Value("mask", BOOL, (c.of(dims),)))
+    return tuple(params)
+
+
+def _statements(body: Body, count: int) -> None:
+    notation = IndexNotation(body)
+    tries = 0
+    while len(body.made) < count and tries < 3 * count:
+        tries += 1
+        step = body.choices.of(STEPS)
+        before = len(body.lines)
+        made = getattr(notation if hasattr(notation, step) else body, step)()
+        if not made:
+            del body.lines[before:]
+    if body.choices.chance(4):
+        body.stopped()
+
+
+def _loss(
+    c: Choices, header: str, params: tuple[Value, ...], results: list[Value], floats: list[int]
+) -> str:
+    names = [f"r{k}" for k in range(len(results))]
+    call = f"main({', '.join(p.name for p in params)})"
+    first = f"{', '.join(names)} = {call}" if len(names) > 1 else f"r0 = {call}"
+    terms = []
+    for k in floats:
+        weight = c.of(("", "0.5 * ", "-1.5 * "))
+        term = c.of((f"sum({names[k]})", f"sum(tanh({names[k]}))", f"sum(sin({names[k]}))",
+                     f"mean({names[k]} * {names[k]})"))  # fmt: skip
+        if not results[k].shape:
+            term = c.of((names[k], f"tanh({names[k]})"))
+        terms.append(weight + term)
+    return f"def loss({header}):\n    {first}\n    return {' + '.join(terms)}"
+
+
+# --------------------------------------------------------------------------- arguments
+
+
+def sizes_for(params: tuple[Value, ...], rng: np.random.Generator, largest: int) -> dict[str, int]:
+    """A size for every named dim, at most `largest`, so that no dim is negative."""
+    names = sorted({n for p in params for d in p.shape for n in d.names})
+    while True:
+        env = {n: int(rng.choice([s for s in SIZES if s <= largest])) for n in names}
+        if all(d.evaluate(env) >= 0 for p in params for d in p.shape):
+            return env
+
+
+def arguments(
+    params: tuple[Value, ...],
+    env: Mapping[str, int],
+    rng: np.random.Generator,
+    *,
+    special: bool = False,
+    generic: bool = False,
+    outside: bool = False,
+) -> list[Array]:
+    """An array for every parameter. Some entries are 0 or equal to each other unless `generic`;
+    `special` adds infinities, NaN, subnormal and huge numbers; `outside`: an index tensor may
+    hold one entry out of range."""
+    out = []
+    for p in params:
+        shape = tuple(d.evaluate(env) for d in p.shape)
+        if p.dtype.is_bool:
+            x: Array = rng.integers(0, 2, shape).astype(bool)
+        elif p.below is not None:
+            below = p.below.evaluate(env)
+            x = rng.integers(0, max(below, 1), shape)
+            if outside and x.size:
+                x.flat[rng.integers(x.size)] = rng.choice([-1, below, below + 7])
+        elif p.dtype.is_integer:
+            x = rng.integers(-4, 5, shape)
+        else:
+            x = np.asarray(rng.standard_normal(shape) * rng.choice([0.5, 1.0, 2.0]))
+            if not generic and x.size:
+                flat = x.reshape(-1)
+                flat[rng.random(flat.size) < 0.1] = 0.0
+                flat[rng.random(flat.size) < 0.1] = 1.0
+            if special and x.size:
+                flat = x.reshape(-1)
+                chosen = rng.random(flat.size) < 0.3
+                flat[chosen] = rng.choice(SPECIAL, int(chosen.sum()))
+        with np.errstate(over="ignore", under="ignore"):
+            out.append(np.asarray(x, dtype=p.dtype.numpy))
+    return out

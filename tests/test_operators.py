@@ -100,7 +100,8 @@ def test_values_on_the_domain(name: str) -> None:
 
 #: Numbers at which formulas break: zeros, the least and the greatest numbers, infinities, NaN.
 EDGES = (0.0, -0.0, 5e-324, -5e-324, 2.2e-308, 1e-160, -1e-160, 1e-17, -1e-17, 1.0, -1.0, 710.0,
-         -710.0, -745.2, 1e160, -1e160, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan)  # fmt: skip
+         -710.0, -745.2, 1e160, -1e160, 1.7e308, -1.7e308, math.inf, -math.inf,
+         math.nan)  # fmt: skip
 
 
 def limit(name: str, sign: float) -> float:

@@ -26,17 +26,23 @@ from .scalar import Scalar, ScalarFunction, is_literal
 _INLINE = 4  # a derivative of at most so many operations is written in place, not called
 _SYMPY_LIMIT = 60  # operations, counted as a tree: beyond it SymPy's expressions swell
 
-_cache: WeakKeyDictionary[ScalarFunction, dict[int, Scalar]] = WeakKeyDictionary()
+_stated: WeakKeyDictionary[ScalarFunction, dict[int, Scalar]] = WeakKeyDictionary()
+#: Derived ones by the body and the names: a file that is read again finds them.
+_derived: WeakKeyDictionary[Scalar, dict[tuple[object, ...], Scalar]] = WeakKeyDictionary()
 
 
 def partial(function: ScalarFunction, position: int) -> Scalar:
     """∂function/∂params[position], over the function's parameters."""
-    known = _cache.setdefault(function, {})
-    if position not in known:
-        stated = function.partials.get(position)
-        body = stated if stated is not None else _derive(function.body, position)
-        known[position] = _as_function(function, position, body)
-    return known[position]
+    if position in function.partials:
+        known = _stated.setdefault(function, {})
+        if position not in known:
+            known[position] = _as_function(function, position, function.partials[position])
+        return known[position]
+    found = _derived.setdefault(function.body, {})
+    key = function.name, function.params, position
+    if key not in found:
+        found[key] = _as_function(function, position, _derive(function.body, position))
+    return found[key]
 
 
 def _as_function(function: ScalarFunction, position: int, body: Scalar) -> Scalar:

@@ -319,10 +319,10 @@ def _product(value: Scalar, x: sc.Op | sc.Call, position: int) -> Scalar:
 
 def _scaled(value: Scalar, factor: Scalar, x: sc.Op | sc.Call) -> Scalar:
     """`value * factor`, absorbing where one may be 0 by choice and the other infinite."""
-    if not isinstance(value, sc.Const) and not nonzero(value) and not finite(factor):
-        # a factor that only overflows need not absorb a zero that the user computed
-        if is_singular(x) or selected(value):
-            return sc.op("absorb", value, factor)
+    may_vanish = not isinstance(value, sc.Const) and not nonzero(value)
+    # a factor that only overflows need not absorb a zero that the user computed
+    if may_vanish and not finite(factor) and (is_singular(x) or selected(value)):
+        return sc.op("absorb", value, factor)
     if selected(factor) and not finite(value):
         return sc.op("absorb", factor, value)
     return fold.times(value, factor)

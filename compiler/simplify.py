@@ -211,6 +211,11 @@ class _Rewriter:
                     return a
             case sc.Op("absorb", (value, factor)) if finite(factor):
                 return sc.op("mul", value, factor)
+            case sc.Op(
+                "add" | "sub" | "mul" as name,
+                (sc.Op("where", (test, a, b)), sc.Op("where", (again, c, d))),
+            ) if test is again:
+                return sc.op("where", test, sc.op(name, a, c), sc.op(name, b, d))
             case sc.Op():
                 folded = _folded(x)
                 if folded is not x:

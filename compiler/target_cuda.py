@@ -41,7 +41,7 @@ from .tile import Registers
 
 TRIPLE = "nvptx64-nvidia-cuda"
 
-FEATURES = {"sm_90a": "+ptx80", "sm_80": "+ptx70"}
+VERSIONS = {"sm_90a": "8.0", "sm_80": "7.0"}
 """The architectures, with the version of PTX that each is written in: Hopper, and the portable one,
 which newer devices load too."""
 
@@ -69,12 +69,12 @@ class PtxModule:
 
 
 def ptx(fn: Function, arch: str = "sm_90a") -> PtxModule:
-    """PTX for a function without gradient requests. `arch` is a key of FEATURES.
+    """PTX for a function without gradient requests. `arch` is a key of VERSIONS.
 
     Raises ValueError for another architecture, UnsupportedOnCudaError for an operation that PTX
     lacks."""
-    if arch not in FEATURES:
-        raise ValueError(f"no architecture {arch!r} (known: {', '.join(FEATURES)})")
+    if arch not in VERSIONS:
+        raise ValueError(f"no architecture {arch!r} (known: {', '.join(VERSIONS)})")
     with fn.scope.active():
         program = _lowered(fn)
         launched = [x for nest in program.nests for x in spread(nest)]
@@ -86,8 +86,7 @@ def ptx(fn: Function, arch: str = "sm_90a") -> PtxModule:
     arena = program.program.arena
     header = "".join(f"// {line}\n" for line in (f"arena {arena} bytes", *map(str, launches)))
     text = header + assembly(module, arch)
-    version = f".version {FEATURES[arch][4]}.{FEATURES[arch][5]}\n"
-    assert version in text, "LLVM does not know this version of PTX"
+    assert f".version {VERSIONS[arch]}\n" in text, "LLVM does not know this version of PTX"
     return PtxModule(fn.name, arch, text, launches, fn.dims, arena, program.checks)
 
 
@@ -359,7 +358,7 @@ def target_machine(arch: str) -> llvm.TargetMachine:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(TRIPLE).create_target_machine(
-        cpu=arch, features=FEATURES[arch], opt=3
+        cpu=arch, features=f"+ptx{VERSIONS[arch].replace('.', '')}", opt=3
     )
 
 

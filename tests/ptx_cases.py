@@ -106,6 +106,9 @@ def convolution(x: f32[c, h, w], k: f32[p, q]) -> f32[c, h-p+1, w-q+1]:
 def convolution_grads(x: f32[c, h, w], k: f32[p, q]):
     return grad(sum(convolution(x, k)**2), (x, k))
 
+def passed_through(x: f32[n, m]):
+    return x, x + 1, x + 1
+
 def shifted(x: f32[n]) -> f32[n]:
     y[i] = x[i - 1] if i > 0 else 0 for i in 0:n
     return y
@@ -164,6 +167,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "histogram": (whole(0, 4, 9), numbers(4, dtype="f8"), numbers(9, dtype="f8")),
     "convolution": _images,
     "convolution_grads": _images,
+    "passed_through": (_x,),
     "shifted": (numbers(9),),
     "distances": (numbers(4, 3, dtype="f8"), numbers(5, 3, dtype="f8")),
     "layer_norm": (_x,),

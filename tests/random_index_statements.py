@@ -287,7 +287,7 @@ class IndexNotation:
         else:
             m = x.shape[1]
             forms += [
-                ((n,), f"[i] += {X}[i, j]"), ((m,), f"[j] += {X}[i, j] * 0.5"),
+                ((n,), f"[i] += sum[j]({X}[i, j])"), ((m, n), f"[j, i] += {X}[i, j] * 0.5"),
                 ((n + m,), f"[i + j] += {X}[i, j]"),
             ]  # fmt: skip
             if index is not None and index.below is not None:

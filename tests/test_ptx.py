@@ -19,7 +19,7 @@ from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import simplified
 from tdsl.compiler.ptx_launch import Mapping
 from tdsl.compiler.ptx_operations import UnsupportedOnCudaError, verify_supported
-from tdsl.compiler.target_cuda import FEATURES, PtxModule, ptx
+from tdsl.compiler.target_cuda import VERSIONS, PtxModule, ptx
 from tdsl.dsl.check import check
 from tdsl.dsl.modules import load_modules
 
@@ -80,7 +80,7 @@ def verify_text(module: PtxModule) -> None:
         assert program.kernels[x.kernel].block == x.block
 
 
-@pytest.mark.parametrize("arch", FEATURES)
+@pytest.mark.parametrize("arch", VERSIONS)
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_text_of_the_matrix(name: str, arch: str) -> None:
     verify_text(compiled(name, arch))
@@ -156,7 +156,7 @@ def test_what_ptx_lacks_is_named(body: str, named: str) -> None:
 
 
 @needs_ptxas
-@pytest.mark.parametrize("arch", FEATURES)
+@pytest.mark.parametrize("arch", VERSIONS)
 def test_the_assembler_accepts_the_matrix(
     arch: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -370,6 +370,20 @@ def test_constants_are_folded() -> None:
     assert isinstance(node.body, sc.Op) and len(list(sc.postorder([node.body]))) <= 4
 
 
+def test_conditionals_on_one_test_are_one() -> None:
+    def build(x: IndexLambda, y: IndexLambda) -> IndexLambda:
+        positive = il.apply("gt", x, il.scalar(0.0))
+        zero = il.scalar(0.0)
+        return il.apply(
+            "add", il.apply("where", positive, x, zero), il.apply("where", positive, y, zero)
+        )
+
+    (node,) = simple(build, N, N)
+    assert sum(isinstance(v, sc.Op) and v.name == "where" for v in sc.postorder([node.body])) == 1
+    found = value(build, [N, N], [np.array([1.0, -1.0]), np.array([5.0, 7.0])])
+    np.testing.assert_array_equal(found, [6.0, 0.0])
+
+
 def test_contractions_are_ordered_by_cost_and_the_saving_is_reported() -> None:
     kinds = [tensor("n", "m"), tensor("m", "k"), tensor("k")]
 

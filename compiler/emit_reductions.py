@@ -1,0 +1,190 @@
+"""Reductions: accumulators carried through loops, then folded in a fixed order.
+
+In: a `Reduce` of the loop IR. Out: its results, known for every point of the tile. The order of
+the sums depends on the shape alone: copies pairwise, lanes by halves, then what the target's
+threads hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import llvmlite.ir as ir
+
+from . import instructions as ins
+from .emit_values import Values
+from .frame import Copies, formatted, lanes_from
+from .instructions import I32, I64, register_type
+from .llvm_vector import constant, intrinsic, vector
+from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, postorder
+
+
+class Reductions(Values):
+    def reduce(self, s: Reduce) -> None:
+        """Accumulators for every copy, carried through the loops, then folded into one."""
+        outer_lane = self.lane_index is not None
+        points = list(self.copies_of(self.loops))
+        own = [loop for loop in s.loops if loop.lanes > 1]
+        lanes = self.lanes if outer_lane else own[0].lanes if own else 1
+        inner = own[0].copies if own else 1
+        starts: list[ir.Value] = []
+        for _ in range(len(points) * inner):
+            for a in s.accumulators:
+                starts += self.start(a, lanes)
+        for at in points:
+            self.lane_mask(at)
+        self.hoist_values(self.order[s], {})
+        needed = self.needed(s, points)
+        if needed is not None:
+            extent = self.size(s.loops[0].extent)
+            self.limits[s.loops[0].index] = self.b.select(needed, extent, constant(I64, 0))
+        ends = self.reduce_loops(s, points, inner, list(s.loops), starts)
+        states = iter(ends)
+        width = 1 if outer_lane else lanes
+        for at in points:
+            copies = [
+                [[next(states) for _ in range(_parts(a))] for a in s.accumulators]
+                for _ in range(inner)
+            ]
+            for k, a in enumerate(s.accumulators):
+                folded = self.fold(a, [copy[k] for copy in copies], width, s.loops)
+                key = (a.result, *((k, c) for k, c in at.items()))
+                self.scopes[-1][key] = folded
+
+    def needed(self, s: Reduce, points: list[Copies]) -> ir.Value | None:
+        """Whether the loops have anything to do: a guard that does not depend on them holds at
+        some point of the tile. None where there is no such guard."""
+        within = {loop.index for loop in s.loops}
+        out: ir.Value | None = None
+        for a in s.accumulators:
+            tests = [t for t in conjuncts(a.guard) if self.deps[t].isdisjoint(within)]
+            if not s.loops or not tests or any(_may_fail(t) for t in tests):
+                return None
+            for at in points:
+                holds = self.any(self.value(tests[0], at))
+                for t in tests[1:]:
+                    holds = self.b.and_(holds, self.any(self.value(t, at)))
+                out = holds if out is None else self.b.or_(out, holds)
+        return out
+
+    def start(self, a: Accumulator, lanes: int) -> list[ir.Value]:
+        d = a.value.dtype
+        first = constant(register_type(d, lanes), ins.identity(a.reducer, d))
+        if a.position is None:
+            return [first]
+        return [first, constant(vector(I64, lanes), (1 << 63) - 1)]
+
+    def reduce_loops(
+        self,
+        s: Reduce,
+        points: list[Copies],
+        inner: int,
+        loops: list[Loop],
+        carried: Sequence[ir.Value],
+    ) -> Sequence[ir.Value]:
+        if not loops:
+            return self.step(s, points, inner, carried)
+
+        def body(states: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            if loops[1:]:
+                self.hoist_values(self.order[s], {})
+            return self.reduce_loops(s, points, inner, loops[1:], states)
+
+        return self.target.reduced_loop(self, loops[0], carried, body)
+
+    def step(
+        self, s: Reduce, points: list[Copies], inner: int, carried: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        """One step of the innermost loop, for every copy."""
+        states = iter(carried)
+        out: list[ir.Value] = []
+        own = next((loop.index for loop in s.loops if loop.lanes > 1), None)
+        for at in points:
+            for copy in range(inner):
+                here = at if own is None or inner == 1 else {**at, own: copy}
+                for a in s.accumulators:
+                    old = [next(states) for _ in range(_parts(a))]
+                    new = self.accumulate(a, old, here)
+                    mask = None if own is None else self.lane_mask(here)
+                    if a.guard is not None:
+                        guard = self.value(a.guard, here)
+                        mask = guard if mask is None else self.b.and_(mask, self.splat(guard))
+                    if mask is not None:
+                        new = [self.b.select(mask, n, o) for n, o in zip(new, old, strict=True)]
+                    out += new
+        return out
+
+    def accumulate(self, a: Accumulator, old: list[ir.Value], at: Copies) -> list[ir.Value]:
+        d, t = a.value.dtype, old[0].type
+        wide = isinstance(t, ir.VectorType)
+
+        def lanes(x: ir.Value) -> ir.Value:
+            return self.splat(x) if wide else x
+
+        match a.value:
+            case Apply("mul", (left, right)) if a.reducer == "sum" and d.is_float:
+                factors = [lanes(self.value(left, at)), lanes(self.value(right, at))]
+                return [intrinsic(self.b, "llvm.fma", [*factors, old[0]])]
+        x = lanes(self.value(a.value, at))
+        if a.position is None:
+            return [ins.combine(self.b, a.reducer, old[0], x, d)]
+        place = lanes(self.linear(a.position, at))
+        return list(ins.choose_position(self.b, a.reducer, (old[0], old[1]), (x, place), d))
+
+    def fold(
+        self,
+        a: Accumulator,
+        copies: list[list[ir.Value]],
+        width: int,
+        loops: Sequence[Loop],
+    ) -> ir.Value:
+        """Copies pairwise, then lanes by halves, then threads: a fixed tree."""
+        while len(copies) > 1:
+            pairs = [self.merge(a, x, y) for x, y in zip(copies[::2], copies[1::2], strict=False)]
+            copies = pairs + ([copies[-1]] if len(copies) % 2 else [])
+        state = copies[0]
+        whole = None if width == 1 else ins.reduce_lanes(self.b, a.reducer, state[0], a.value.dtype)
+        if whole is not None:
+            state, width = [whole], 1
+        while width > 1:
+            width //= 2
+            state = self.merge(
+                a,
+                [self.half(x, 0, width) for x in state],
+                [self.half(x, width, width) for x in state],
+            )
+        state = self.target.joined(self, loops, state, lambda x, y: self.merge(a, x, y))
+        out = state[-1]
+        return out if a.position is not None else ins.rounded(self.b, out, a.result.dtype)
+
+    def merge(self, a: Accumulator, x: list[ir.Value], y: list[ir.Value]) -> list[ir.Value]:
+        d = a.value.dtype
+        if a.position is None:
+            return [ins.combine(self.b, a.reducer, x[0], y[0], d)]
+        return list(ins.choose_position(self.b, a.reducer, (x[0], x[1]), (y[0], y[1]), d))
+
+    def half(self, x: ir.Value, first: int, width: int) -> ir.Value:
+        if width == 1:
+            return self.b.extract_element(x, constant(I32, first))
+        lanes = lanes_from(tuple(range(first, first + width)))
+        return self.b.shuffle_vector(x, formatted(x.type, "poison"), lanes)
+
+
+def conjuncts(guard: Value | None) -> list[Value]:
+    """The tests that must all hold."""
+    match guard:
+        case None:
+            return []
+        case Apply("and", (left, right)):
+            return [*conjuncts(left), *conjuncts(right)]
+        case _:
+            return [guard]
+
+
+def _may_fail(x: Value) -> bool:
+    """Whether making `x` checks an index: an error that the loops might never meet."""
+    return any(isinstance(v, Load) and (v.checks or not v.hoistable) for v in postorder([x]))
+
+
+def _parts(a: Accumulator) -> int:
+    return 1 if a.position is None else 2

@@ -1,0 +1,229 @@
+"""Values of a nest as LLVM values: hoisted, shared, loaded under masks.
+
+In: the values of the loop IR. Out: LLVM values, each made once for every combination of the
+unrolled copies on which it depends, in the outermost loop that has all its indices: a load that
+several accumulators share is one load. Left to others: statements (`emit`), instructions of
+primitives (`instructions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+import llvmlite.ir as ir
+
+from . import instructions as ins
+from .dtypes import I64 as INDEX
+from .dtypes import DType
+from .frame import Copies, Frame, formatted
+from .instructions import I32, I64, memory_type, register_type
+from .llvm_vector import constant, intrinsic, vector
+from .loops import (
+    Apply,
+    IndexValue,
+    Load,
+    Number,
+    Result,
+    Value,
+    children,
+    indices_of,
+    postorder,
+    values_of,
+)
+
+
+class Values(Frame):
+    """A frame that makes values. `deps` are the loop indices on which each depends."""
+
+    def find_dependencies(self) -> None:
+        outer = frozenset(loop.index for loop in self.nest.loops)
+        every = [v for s in self.nest.body for v in values_of(s)]
+        self.deps = indices_of(every, outer)
+        self.order = {s: list(postorder(values_of(s))) for s in self.nest.body}
+        self.roots: dict[Value, list[Value]] = {}
+
+    # ----------------------------------------------------------------- hoisting
+
+    def hoist(self) -> None:
+        """Make all that depends on the open loops only, and the known part of addresses."""
+        if all(k.index in self.loops for k in self.nest.loops) and self.loops:
+            return  # each statement makes what it needs
+        ready: dict[Value, bool] = {}
+        for s in self.nest.body:
+            self.hoist_values(self.order[s], ready)
+
+    def hoist_values(self, order: Iterable[Value], ready: dict[Value, bool]) -> None:
+        for x in order:
+            if x not in ready:
+                ready[x] = (
+                    self.deps[x] <= self.loops.keys()
+                    and all(ready[c] for c in children(x))
+                    and (not isinstance(x, Load) or x.hoistable)
+                    and (not isinstance(x, Result) or self.is_made(x))
+                )
+            if ready[x] and not isinstance(x, Number | IndexValue | Result):
+                for at in self.copies_of(self.deps[x]):
+                    self.one(x, at)
+            elif isinstance(x, Load) and not x.gathered:
+                known = self.deps[x] & self.loops.keys()
+                if known or not x.offset.terms:
+                    for at in self.copies_of(known):
+                        self.prefix(x.buffer, x.offset, at)
+
+    def is_made(self, x: Result) -> bool:
+        return any(isinstance(key, tuple) and key[0] is x for s in self.scopes for key in s)
+
+    def copies_of(self, indices: Iterable[int]) -> Iterator[Copies]:
+        """Every combination of unrolled copies of the open loops among `indices`."""
+        many = [k for k in self.loops if k in indices and self.loops[k].copies > 1]
+        for combination in product(*(range(self.loops[k].copies) for k in many)):
+            yield dict(zip(many, combination, strict=True))
+
+    # ----------------------------------------------------------------- values
+
+    def value(self, root: Value, at: Copies) -> ir.Value:
+        order = self.roots.get(root)
+        if order is None:
+            order = self.roots[root] = list(postorder([root]))
+        for x in order:
+            self.one(x, at)
+        return self.one(root, at)
+
+    def one(self, x: Value, at: Copies) -> ir.Value:
+        """The value of `x`, whose children are made."""
+        own = self.deps[x]
+        key = (x, *((k, c) for k, c in at.items() if k in own))
+        return self.once(key, lambda: self.make(x, at))
+
+    def make(self, x: Value, at: Copies) -> ir.Value:
+        match x:
+            case Number():
+                return constant(register_type(x.dtype), x.value)
+            case IndexValue():
+                return self.linear(x.at, at)
+            case Load():
+                return self.load(x, at)
+            case Apply():
+                return self.apply(x, at)
+            case Result():
+                raise AssertionError(f"{x.name} is not made for {at}")
+
+    def apply(self, x: Apply, at: Copies) -> ir.Value:
+        args = [self.one(a, at) for a in x.args]
+        if any(isinstance(a.type, ir.VectorType) for a in args):
+            first = 1 if x.name == "where" else 0  # a test may stay a scalar
+            if first and isinstance(args[0].type, ir.VectorType):
+                first = 0
+            args[first:] = [self.splat(a) for a in args[first:]]
+        last = x.args[-1]
+        literal = last.value if isinstance(last, Number) else None
+        return ins.apply(self.b, x.name, args, last.dtype, x.dtype, literal)
+
+    def load(self, x: Load, at: Copies) -> ir.Value:
+        b = self.b
+        guard = None if x.guard is None else self.one(x.guard, at)
+        wide = self.lane_index in self.deps[x]
+        tail = self.lane_mask(at) if wide else None
+        mask = guard if tail is None else tail if guard is None else b.and_(tail, self.splat(guard))
+        for c in x.checks:
+            index = self.one(c.index, at)
+            self.require(c.id, c.axis, self.as_index(index, c.index.dtype), c.size, mask)
+        element = memory_type(x.dtype)
+        address = self.address(x.buffer, x.offset, at)
+        scattered: ir.Value | None = None
+        for v, stride in x.gathered:
+            step = self.as_index(self.one(v, at), v.dtype)
+            size = self.size(stride)
+            if isinstance(step.type, ir.VectorType):
+                step = step if stride.const == 1 else b.mul(step, self.splat(size))
+                scattered = step if scattered is None else b.add(scattered, step)
+            else:
+                step = step if stride.const == 1 else b.mul(step, size)
+                address = b.gep(address, [step], source_etype=element)
+        if not wide:
+            return ins.from_memory(b, self.load_one(address, element, guard), x.dtype)
+        lane_step = (
+            x.offset.coefficient(self.lane_index or 0) if self.lane_index is not None else None
+        )
+        row = vector(element, self.lanes)
+        if scattered is None and lane_step is not None and lane_step.const == 1:
+            return ins.from_memory(b, self.load_row(address, row, x.dtype, mask), x.dtype)
+        if scattered is None and lane_step is None:  # only the guard varies along the lanes
+            out = self.splat(self.load_one(address, element, self.any(mask)))
+            return ins.from_memory(b, out, x.dtype)
+        if lane_step is not None:
+            steps = self._steps(lane_step)
+            scattered = steps if scattered is None else b.add(scattered, steps)
+        pointers = b.gep(address, [scattered], source_etype=element)
+        pointers.type = ir.VectorType(address.type, self.lanes)
+        full = self.splat(constant(ins.I1, 1)) if mask is None else self.splat(mask)
+        got = intrinsic(
+            b,
+            "llvm.masked.gather",
+            [pointers, full, constant_zero(row)],
+            result=row,
+            overload=[row, pointers.type],
+        )
+        return ins.from_memory(b, got, x.dtype)
+
+    def any(self, mask: ir.Value | None) -> ir.Value | None:
+        if mask is None or not isinstance(mask.type, ir.VectorType):
+            return mask
+        return intrinsic(self.b, "llvm.vector.reduce.or", [mask], result=ins.I1)
+
+    def as_index(self, x: ir.Value, d: DType) -> ir.Value:
+        return ins.cast(self.b, x, d, INDEX)
+
+    def load_one(self, address: ir.Value, element: ir.Type, guard: ir.Value | None) -> ir.Value:
+        """A scalar; 0 where the guard fails, without touching the address."""
+        b = self.b
+        if guard is not None:
+            address = b.select(guard, address, _zeros(b.module, address.type))
+        return b.load(address, typ=element, align=self.align(element))
+
+    def align(self, element: ir.Type) -> int:
+        return {ir.HalfType: 2, ir.FloatType: 4, ir.DoubleType: 8}.get(
+            type(element), getattr(element, "width", 8) // 8
+        )
+
+    def load_row(
+        self, address: ir.Value, row: ir.Type, dtype: DType, mask: ir.Value | None
+    ) -> ir.Value:
+        align = self.align(row.element)
+        if mask is None:
+            return self.b.load(address, typ=row, align=align)
+        return intrinsic(
+            self.b,
+            "llvm.masked.load",
+            [address, constant(I32, align), self.splat(mask), constant_zero(row)],
+            result=row,
+            overload=[row, address.type],
+        )
+
+    def store_row(self, x: ir.Value, address: ir.Value, mask: ir.Value | None) -> None:
+        align = self.align(x.type.element)
+        if mask is None:
+            self.b.store(x, address, align=align)
+            return
+        intrinsic(
+            self.b,
+            "llvm.masked.store",
+            [x, address, constant(I32, align), self.splat(mask)],
+            result=ir.VoidType(),
+            overload=[x.type, address.type],
+        )
+
+
+def constant_zero(t: ir.Type) -> ir.Value:
+    return formatted(t, "zeroinitializer")
+
+
+def _zeros(module: ir.Module, pointer: ir.Type) -> ir.Value:
+    found = module.globals.get("zeros")
+    if found is None:
+        found = ir.GlobalVariable(module, ir.ArrayType(I64, 1), "zeros", pointer.addrspace)
+        found.initializer = ir.Constant(found.value_type, None)
+        found.global_constant = True
+        found.linkage = "internal"
+    return found

@@ -153,11 +153,16 @@ _POINTWISE = (
     Pointwise("logit", ("x",), "log(x / (1 - x))", {"x": "1 / (x * (1 - x))"},
               domain=((0.05, 0.95),)),
     Pointwise("frac", ("x",), "x - trunc(x)"),
-    # bounds win over the value's gradient exactly as PyTorch's clamp: inside, and at the bounds, 1
+    # PyTorch's clamp: at a bound the gradient is the value's alone, beyond it the bound's alone,
+    # so that the partial derivatives sum to 1 everywhere
     Pointwise("clamp_both", ("x", "low", "high"), "min(max(x, low), high)",
-              {"x": "1 if x >= low and x <= high else 0"}),
-    Pointwise("clamp_min", ("x", "low"), "max(x, low)", {"x": "1 if x >= low else 0"}),
-    Pointwise("clamp_max", ("x", "high"), "min(x, high)", {"x": "1 if x <= high else 0"}),
+              {"x": "1 if x >= low and x <= high else 0",
+               "low": "1 if x < low and low < high else 0",
+               "high": "1 if x > high or high < low or (x < low and low == high) else 0"}),
+    Pointwise("clamp_min", ("x", "low"), "max(x, low)",
+              {"x": "1 if x >= low else 0", "low": "1 if x < low else 0"}),
+    Pointwise("clamp_max", ("x", "high"), "min(x, high)",
+              {"x": "1 if x <= high else 0", "high": "1 if x > high else 0"}),
 )  # fmt: skip
 
 POINTWISE: Mapping[str, Pointwise] = {row.name: row for row in _POINTWISE}

@@ -18,6 +18,7 @@ from . import fold
 from . import index_lambda as il
 from . import scalar as sc
 from .derivative import is_singular, local_partial
+from .dtypes import DType
 from .facts import finite, nonzero, selected
 from .graph import (
     Comp,
@@ -272,9 +273,14 @@ def _reverse(root: Scalar, seed: Guarded, active: set[Node]) -> dict[sc.Read, Gu
             case sc.Op() | sc.Call():
                 for k, argument in enumerate(x.args):
                     if argument in flows:
-                        entry = guard, _product(value, x, k)
+                        entry = guard, _narrowed(_product(value, x, k), argument.dtype)
                         pending.setdefault(argument, []).append(entry)
     return out
+
+
+def _narrowed(value: Scalar, dtype: DType) -> Scalar:
+    """A cotangent in its argument's dtype: a scalar function takes arguments of several."""
+    return value if value.dtype is dtype or value.dtype.is_weak else sc.cast(value, dtype)
 
 
 def _stops(x: sc.Op | sc.Call) -> bool:

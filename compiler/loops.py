@@ -259,7 +259,8 @@ def nest_text(nest: Nest) -> str:
         depth += 1
     for s in nest.body:
         for x in postorder(values_of(s)):
-            made.setdefault(x, _value_text(x, names, made, put))
+            if x not in made:
+                made[x] = _value_text(x, names, made, put)
         match s:
             case Store():
                 put(f"{s.buffer.name}[{linear_text(s.offset, names)}] = {made[s.value]}")

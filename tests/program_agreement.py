@@ -375,6 +375,9 @@ def examine(program: Program, number: int, *, texts: bool) -> None:
 
 def text_differs(stages: Stages, arrays: Sequence[Array]) -> str | None:
     """Each stage's text, compiled, against the function: equal bit for bit, and stable."""
+    expected = _fate(stages.native, arrays)
+    if expected == "ValueError":  # perhaps of a size that only unused statements, not printed, need
+        return None
     for stage in ("graph", "grad", "simplified"):
         text = graph_text(stages.graph, stage)
         module = tdsl.compile(text)
@@ -383,7 +386,7 @@ def text_differs(stages: Stages, arrays: Sequence[Array]) -> str | None:
         third = graph_text(checked(second, stages.graph.name), "graph")
         if second != third:
             return f"the text of {stage} is not stable:\n{second}\nthen\n{third}"
-        if _fate(stages.native, arrays) != _fate(again, arrays):
+        if _fate(again, arrays) != expected:
             return f"the text of {stage} means something else:\n{text}"
     return None
 

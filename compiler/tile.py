@@ -105,7 +105,7 @@ def tile(nest: Nest, registers: Registers) -> Nest:
     lanes = body.lanes
     along = _lane_index(body)
     copies = _copies(body, along, registers)
-    loops = tuple(_tiled(loop, along, lanes, copies) for loop in nest.loops)
+    loops = _panels_outside([_tiled(loop, along, lanes, copies) for loop in nest.loops])
     statements = []
     for s in nest.body:
         if isinstance(s, Reduce):
@@ -114,6 +114,16 @@ def tile(nest: Nest, registers: Registers) -> Nest:
             s = replace(s, loops=tuple(_tiled(x, own, lanes, many) for x in s.loops))
         statements.append(s)
     return replace(nest, loops=loops, body=tuple(statements))
+
+
+def _panels_outside(loops: list[Loop]) -> tuple[Loop, ...]:
+    """The loop along lanes around the one whose copies reuse what a lane row brought: a panel of
+    the operand that is read by rows then stays in the cache while all tiles below it use it."""
+    reusing = next((n for n, x in enumerate(loops) if x.copies > 1 and x.lanes == 1), None)
+    panel = next((n for n, x in enumerate(loops) if x.lanes > 1), None)
+    if reusing is not None and panel is not None and reusing < panel:
+        loops.insert(reusing, loops.pop(panel))
+    return tuple(loops)
 
 
 def _tiled(loop: Loop, along: int | None, lanes: int, copies: dict[int, int]) -> Loop:

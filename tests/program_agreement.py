@@ -53,6 +53,8 @@ _EXACT = frozenset(
      "lt", "le", "gt", "ge", "eq", "ne")
 )  # fmt: skip
 _ARITHMETIC = frozenset(("add", "sub", "mul", "div", "sqrt", "absorb"))
+# Sums of larger terms in the interpreter: near a root the error is absolute.
+_ABSOLUTE = frozenset(("digamma", "lgamma"))
 
 
 class _Noisy(_Evaluation):
@@ -66,7 +68,6 @@ class _Noisy(_Evaluation):
         shape = np.shape(scale)
         u = self.rng.uniform(0.5, 1.0, shape) * self.rng.choice([-1.0, 1.0], shape)
         eps = np.finfo(scale.dtype).eps
-        # beside the relative error, a step of the smallest normal number: subnormal results
         return np.asarray((u * ulps * eps) * scale, dtype=scale.dtype)
 
     def evaluate(self, x: sc.Scalar, mask: Array) -> Array:
@@ -76,12 +77,11 @@ class _Noisy(_Evaluation):
         if x.name in ("add", "sub"):
             # a product fused into this sum is not rounded: off by an ulp of an operand
             a, b = (np.abs(self.at(arg, mask)) for arg in x.args)
-            scale = np.where(np.isfinite(out), np.maximum(a, b), 0).astype(out.dtype)
-            if not any(_is_product(arg) for arg in x.args):
-                scale = np.where(np.isfinite(out), out, 0).astype(out.dtype)
-            return np.asarray(out + self.noise(scale, 1.0))
+            fused = any(_is_product(arg) for arg in x.args)
+            scale = np.where(np.isfinite(out), np.maximum(a, b), 0) if fused else _finite(out)
+            return np.asarray(out + self.noise(scale.astype(out.dtype), 1.0))
         ulps = 1.0 if x.name in _ARITHMETIC else 4.0
-        return np.asarray(out + self.noise(np.where(np.isfinite(out), out, 0).astype(out.dtype), ulps))
+        return np.asarray(out + self.noise(_finite(out, near_zero=x.name in _ABSOLUTE), ulps))
 
     def reduced(self, body: Array) -> Array:
         out = super().reduced(body)
@@ -90,11 +90,10 @@ class _Noisy(_Evaluation):
         over = tuple(range(self.node.rank, body.ndim))
         length = int(np.prod([body.shape[k] for k in over]))
         if self.node.reducer == "sum":
-            scale = np.sum(np.abs(body), axis=over).astype(out.dtype)
-            scale = np.where(np.isfinite(scale), scale, 0).astype(out.dtype)
+            scale = _finite(np.sum(np.abs(body), axis=over).astype(out.dtype))
             return np.asarray(out + self.noise(scale, max(1.0, np.sqrt(length))))
         if self.node.reducer == "prod":
-            return np.asarray(out + self.noise(np.where(np.isfinite(out), out, 0).astype(out.dtype), length))
+            return np.asarray(out + self.noise(_finite(out), length))
         return out
 
     def scatter(self, body: Array, at: list[Array]) -> Array:
@@ -104,8 +103,13 @@ class _Noisy(_Evaluation):
         sizes = np.zeros_like(out)
         with np.errstate(all="ignore"):
             np.add.at(sizes, tuple(at), np.abs(body).astype(out.dtype))
-        sizes = np.where(np.isfinite(sizes), sizes, 0).astype(out.dtype)
-        return np.asarray(out + self.noise(sizes, max(1.0, np.sqrt(body.size / out.size))))
+        return np.asarray(out + self.noise(_finite(sizes), max(1.0, np.sqrt(body.size / out.size))))
+
+
+def _finite(x: Array, near_zero: bool = False) -> Array:
+    """The size of a rounding error of `x`; `near_zero`: not less than that of 1."""
+    size = np.maximum(np.abs(x), 1) if near_zero else x
+    return np.where(np.isfinite(x), size, 0).astype(x.dtype)
 
 
 def _is_product(x: sc.Scalar) -> bool:
@@ -342,8 +346,9 @@ def examine(program: Program, number: int, *, texts: bool) -> None:
     params = program.params
 
     def refuse(what: str, arrays: Sequence[Array] = ()) -> None:
-        shown = "\n".join(f"{p.name} = {a!r}" for p, a in zip(params, arrays, strict=False))
-        raise DisagreementError(f"{what}\n\n{program.text}\n{shown}")
+        with np.printoptions(threshold=60, precision=17):
+            shown = "\n".join(f"{p.name} = {a!r}" for p, a in zip(params, arrays, strict=False))
+        raise DisagreementError(f"{what}\n(number {number})\n\n{program.text}\n{shown}")
 
     for largest, options in (
         (17, {}), (3, {"generic": True}), (5, {"special": True}), (5, {"outside": True}),

@@ -87,7 +87,8 @@ def _digamma(x: float) -> float:
         shift -= 1 / x
         x += 1
     r = 1 / (x * x)
-    series = r * (1 / 12 - r * (1 / 120 - r * (1 / 252 - r * (1 / 240 - r * (1 / 132)))))
+    tail = r * (1 / 240 - r * (1 / 132 - r * (691 / 32760 - r / 12)))
+    series = r * (1 / 12 - r * (1 / 120 - r * (1 / 252 - tail)))
     return shift + math.log(x) - 0.5 / x - series
 
 

@@ -34,7 +34,8 @@ class Style:
 
 
 def choose_sizes(s: Signature, fixed: Mapping[str, int] | None = None) -> dict[str, int]:
-    """A size for every named dim under which every shape and requirement holds."""
+    """A size for every named dim under which every shape and requirement holds, with room to spare
+    if possible: what a size is only just enough for is often empty."""
     names = sorted({n for p in s.params for d in p.shape for n in d.names})
     known = dict(fixed or {})
     unknown = set(known) - set(names)
@@ -47,11 +48,13 @@ def choose_sizes(s: Signature, fixed: Mapping[str, int] | None = None) -> dict[s
     guesses: list[tuple[int, ...]] = [tuple(itertools.islice(c, len(free))) for c in starts]
     rng = np.random.default_rng(0)
     guesses += [tuple(rng.integers(1, 12, len(free)).tolist()) for _ in range(_TRIES)]
-    for guess in guesses:
-        env = {**known, **dict(zip(free, guess, strict=True))}
-        shapes = [d.evaluate(env) for p in s.params for d in p.shape]
-        if all(v >= 1 for v in shapes) and all(r.evaluate(env) >= 0 for r, _ in s.requirements):
-            return env
+    dims = [d for v in (*s.params, *s.outputs) for d in v.shape]
+    for spare in (1, 0):
+        for guess in guesses:
+            env = {**known, **dict(zip(free, guess, strict=True))}
+            enough = all(r.evaluate(env) >= spare for r, _ in s.requirements)
+            if enough and all(d.evaluate(env) >= 1 for d in dims):
+                return env
     raise NoInputsError(f"no small sizes satisfy the shapes of {s}")
 
 

@@ -1,5 +1,5 @@
-"""Every function of `examples/`: its gradient as printed, compiled, has the same bits; and the
-gradient check passes."""
+"""Every function of `examples/` and of `tests/filetests/`: as printed and compiled again, it and its
+gradient have the same bits; and the gradient check passes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import tdsl
 from tdsl.runtime.gradient_check import check_gradients
 from tdsl.runtime.random_inputs import Style, choose_sizes, draw
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-FUNCTIONS = [
-    (path.name, name) for path in sorted(EXAMPLES.glob("*.tdsl")) for name in tdsl.load(path)
-]
+ROOT = Path(__file__).resolve().parent.parent
+FILES = (
+    *sorted((ROOT / "examples").glob("*.tdsl")),
+    *(ROOT / "tests" / "filetests" / f"{name}.tdsl" for name in ("functions", "graph")),
+)
+FUNCTIONS = [(str(f.relative_to(ROOT)), name) for f in FILES for name in tdsl.load(f)]
 
 
 def inputs(f: tdsl.Function) -> list[Any]:
@@ -32,7 +34,7 @@ def same_bits(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize(("file", "name"), FUNCTIONS)
 def test_the_text_of_a_function_compiles_to_the_same_bits(file: str, name: str) -> None:
-    f = tdsl.load(EXAMPLES / file)[name]
+    f = tdsl.load(ROOT / file)[name]
     again = tdsl.compile(f.ir("simplified"))[name]
     assert again.signature == f.signature
     values, copies = f(*inputs(f)), again(*inputs(f))
@@ -42,7 +44,7 @@ def test_the_text_of_a_function_compiles_to_the_same_bits(file: str, name: str) 
 
 @pytest.mark.parametrize(("file", "name"), FUNCTIONS)
 def test_the_gradient_as_text_compiles_to_the_same_bits(file: str, name: str) -> None:
-    f = tdsl.load(EXAMPLES / file)[name]
+    f = tdsl.load(ROOT / file)[name]
     try:
         gradient = f.grad()
     except TypeError as reason:
@@ -56,6 +58,6 @@ def test_the_gradient_as_text_compiles_to_the_same_bits(file: str, name: str) ->
 
 @pytest.mark.parametrize(("file", "name"), FUNCTIONS)
 def test_the_gradient_check_does_not_fail(file: str, name: str) -> None:
-    outcome = check_gradients(tdsl.load(EXAMPLES / file)[name])
+    outcome = check_gradients(tdsl.load(ROOT / file)[name])
     assert outcome.status != "failed", outcome.detail
     assert outcome.status == "passed" or name in ("predict",)

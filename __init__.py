@@ -10,6 +10,7 @@ that remembers what it needs for `backward()`. Everything here is imported when 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .runtime import version as _version
@@ -100,7 +101,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
-        raise AttributeError(f"module 'tdsl' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'tdsl' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     module = importlib.import_module(f".{home}", __name__)
     value = getattr(module, "bool_" if name == "bool" else name)
     globals()[name] = value

@@ -96,7 +96,7 @@ def _scaled(
 ) -> Comp:
     """A pointwise node: `start` times what left the sum, under the sum's name."""
     body = _scaled_body(start, factors)
-    if count.const != 1:
+    if count.const != 1 and not sc.is_literal(body, 0):
         body = sc.op("mul", body, sc.size(count))
     return comp(
         sc.convert(body, node.dtype),

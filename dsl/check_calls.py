@@ -7,6 +7,8 @@ row's signature says; what does not fit is an error that shows that signature.
 
 from __future__ import annotations
 
+import functools
+
 from ..compiler import dtypes
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
@@ -80,6 +82,8 @@ def _scalar_call(frame: Frame, e: Call, function: ScalarFunction, ix: Indices | 
     if len(given) < len(args):
         return None
     frame.scope.span = e.span
+    if not _affordable(frame, e, function):
+        return None
     if not given:
         return IndexLambda((), sc.call(function, ()))
     try:
@@ -89,6 +93,36 @@ def _scalar_call(frame: Frame, e: Call, function: ScalarFunction, ix: Indices | 
             (f"`{p}`", a, bound[p].span) for p, a in zip(function.params, args, strict=True)
         ]
         return frame.op_error(error, e.span, operands)
+
+
+MAX_SCALAR_CALLS, MAX_SCALAR_DEPTH = 2_000, 64  # calls within calls that one call stands for
+
+
+def _affordable(frame: Frame, e: Call, function: ScalarFunction) -> bool:
+    """Whether a scalar function's calls of calls stay few; False is reported."""
+    count, depth = _calls_within(function)
+    if depth > MAX_SCALAR_DEPTH:
+        frame.error(
+            "E0609",
+            f"`{function.name}` calls scalar functions in each other more than "
+            f"{MAX_SCALAR_DEPTH} deep",
+            e.span,
+        )
+    elif count > MAX_SCALAR_CALLS:
+        frame.error(
+            "E0609",
+            f"the calls within `{function.name}` multiply to more than {MAX_SCALAR_CALLS}",
+            e.span,
+        )
+    return count <= MAX_SCALAR_CALLS and depth <= MAX_SCALAR_DEPTH
+
+
+@functools.lru_cache(maxsize=4096)
+def _calls_within(function: ScalarFunction) -> tuple[int, int]:
+    """How many calls a call of `function` is when all are written out, and how deep they nest."""
+    body = sc.postorder([function.body])
+    inner = [_calls_within(x.function) for x in body if isinstance(x, sc.Call)]
+    return 1 + sum(n for n, _ in inner), 1 + max((d for _, d in inner), default=0)
 
 
 # --------------------------------------------------------------------------- tensor functions

@@ -27,11 +27,12 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "neg": lambda a: -a,
     "floordiv": lambda a, b: a // b,
     "mod": lambda a, b: a % b,
+    "pow": lambda a, b: a**b,
 }
 
 
-class _NoValueError(Exception):
-    """The constant has no value; the message says why."""
+class NoValueError(Exception):
+    """A number has no value; the message says why."""
 
 
 def constant(frame: Frame, d: ConstDecl) -> int | float | bool | None:
@@ -41,7 +42,7 @@ def constant(frame: Frame, d: ConstDecl) -> int | float | bool | None:
         return None
     try:
         return _fold(x.body)
-    except _NoValueError as why:
+    except NoValueError as why:
         return frame.error("E0309", f"the constant `{d.name.id}` {why}", d.value.span)
 
 
@@ -65,27 +66,27 @@ def _fold(root: Scalar) -> int | float | bool:
                 else:
                     values[x] = bool(given) if x.dtype.is_bool else int(given)
             case sc.Op(name, args):
-                values[x] = _apply(name, [values[a] for a in args], x.dtype.is_integer)
+                values[x] = apply_exactly(name, [values[a] for a in args], x.dtype.is_integer)
             case _:
-                raise _NoValueError("depends on something that is not constant")
+                raise NoValueError("depends on something that is not constant")
     out = values[body]
     return out if isinstance(out, bool | int | float) else float(out)
 
 
-def _apply(name: str, args: list[Any], whole: bool) -> Any:
+def apply_exactly(name: str, args: list[Any], whole: bool) -> Any:
+    """A primitive of Python numbers; of integers (`whole`) exactly. Raises NoValueError."""
     if whole and name in ("floordiv", "mod") and args[1] == 0:
-        raise _NoValueError("divides by zero")
+        raise NoValueError("divides by zero")
     if whole and name == "pow":
         base, exponent = args
         if exponent < 0:
-            raise _NoValueError("raises an integer to a negative power: write the base as a float")
+            raise NoValueError("raises an integer to a negative power")
         if abs(base) > 1 and exponent * math.log2(abs(base)) >= 64:
-            raise _NoValueError("does not fit into 64 bits")
-        return int(base**exponent)
+            raise NoValueError("does not fit into 64 bits")
     if whole and name in _EXACT:
         out = _EXACT[name](*args)
         if not -_LIMIT <= out < _LIMIT:
-            raise _NoValueError("does not fit into 64 bits")
+            raise NoValueError("does not fit into 64 bits")
         return out
     with np.errstate(all="ignore"):
         typed = args if name == "where" else [_as_numpy(a) for a in args]

@@ -42,6 +42,8 @@ def row_call(frame: Frame, e: Call, row: Row, ix: Indices | None) -> Value:
         return None
     for n, p in parameters.items():
         arguments.setdefault(n, p.default)
+    if not _named_once(frame, row, arguments, bound):
+        return None
     frame.scope.span = e.span
     try:
         # a pointwise row takes its arguments in order, a structural one by name
@@ -114,6 +116,24 @@ def _elementwise_only(
     return frame.error("E0608", message, e.span, hint)
 
 
+def _named_once(
+    frame: Frame, row: Row, arguments: Mapping[str, Any], bound: Mapping[str, Expr]
+) -> bool:
+    """Whether no dim is named twice, be it as 1 and -1; False is reported."""
+    x = next(iter(arguments.values()), None)
+    for n, p in row.signature.parameters.items():
+        dims = arguments[n]
+        if str(p.annotation) != "Dims" or not isinstance(dims, tuple) or not dims:
+            continue
+        rank = max(x.rank, 1) if isinstance(x, IndexLambda) else 1
+        places = [d % rank for d in dims]
+        twice = next((d for k, d in enumerate(dims) if places[k] in places[:k]), None)
+        if twice is not None and all(-rank <= d < rank for d in dims):
+            frame.error("E0502", f"dim {twice} is named twice in {dims}", bound[n].span)
+            return False
+    return True
+
+
 _BAD = object()  # an argument whose error has been reported
 
 
@@ -139,8 +159,11 @@ def _argument(frame: Frame, row: Row, p: inspect.Parameter, e: Expr, ix: Indices
             read = number if isinstance(number, bool) else None
         case "str":
             read = value if isinstance(value, str) else None
-        case "Dims" | "tuple[int, ...]":
+        case "Dims":
             read = _several(value, static_int)
+        case "tuple[int, ...]":
+            one = static_int(value)
+            read = _several(value, static_int) if one is None else (one,)
         case "Sizes":
             read = _several(value, static_size)
     if read is not None:
@@ -178,5 +201,6 @@ def signature_text(row: Row) -> str:
     """`softmax(x, dim)`, for messages."""
     parts = []
     for n, p in row.signature.parameters.items():
-        parts.append(n if p.default is inspect.Parameter.empty else f"{n}={p.default}")
+        default = "…" if p.default is None else p.default  # None cannot be written in a program
+        parts.append(n if p.default is inspect.Parameter.empty else f"{n}={default}")
     return f"{row.name}({', '.join(parts)})"

@@ -22,6 +22,12 @@ from .check_frame import Frame
 from .suggest import did_you_mean
 from .syntax import Binary, DefDecl, Expr, Name, Number, Parameter, TypeExpr, Unary
 
+MAX_RANK = 32  # of every NumPy; NumPy 2 alone allows 64
+
+
+def too_many_dims(frame: Frame, rank: int, span: Span) -> None:
+    frame.error("E0517", f"a tensor of {rank} dims: the limit is {MAX_RANK}", span)
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -124,10 +130,12 @@ def bind_parameters(frame: Frame, decl: DefDecl) -> list[TensorType | None]:
                     frame.sizes.bound_at[e.id] = e.span
     types = [tensor_type(frame, p.type) if p.type is not None else None for p in decl.params]
     _all_solvable(frame, decl, types)
-    for t in types:
-        for d in t.shape if t is not None else ():
+    for p, t in zip(decl.params, types, strict=True):
+        if t is not None and len(t.shape) > MAX_RANK:
+            too_many_dims(frame, len(t.shape), p.span)
+        for d, e in zip(t.shape if t is not None else (), _dims(p), strict=False):
             if d.const is not None and d.const < 0:
-                frame.error("E0516", f"a dim cannot be negative, and this is {d}", decl.name.span)
+                frame.error("E0516", f"a dim cannot be negative, and this is {d}", e.span)
             elif d.const is None:
                 frame.sizes.facts.append(d)
     return types

@@ -15,7 +15,7 @@ from ..compiler.formula import CONSTANTS
 from ..compiler.index_lambda import IndexLambda, OpError
 from ..compiler.ops import ROWS
 from ..compiler.primitives import INFIX
-from . import check_calls, check_indices, check_subscripts
+from . import check_calls, check_indices, check_literals, check_subscripts, check_types
 from .check_frame import Broken, Constant, Frame, TensorFunction, Value
 from .check_indices import Indices
 from .suggest import did_you_mean
@@ -38,6 +38,9 @@ from .syntax import (
 def evaluate(frame: Frame, e: Expr, ix: Indices | None) -> Value:
     """The value of `e`; None where it, or a part of it, is wrong (which has been reported)."""
     value = _evaluate(frame, e, ix)
+    if isinstance(value, IndexLambda) and value.rank > check_types.MAX_RANK:
+        check_types.too_many_dims(frame, value.rank, e.span)
+        return None
     if ix is not None and isinstance(value, IndexLambda) and value.shape:
         names = ", ".join([*ix.visible, *"…" * value.rank][: value.rank])
         return frame.error(
@@ -144,6 +147,11 @@ def _binary(frame: Frame, e: Binary, ix: Indices | None) -> Value:
     frame.scope.span = e.span
     try:
         if e.op != "@":
+            literal, number = check_literals.folded(frame, e, INFIX[e.op].name, left, right)
+            if literal:
+                return number
+            if not check_literals.fit(frame, ((left, e.left), (right, e.right))):
+                return None
             return il.apply(INFIX[e.op].name, left, right)
         if frame.scalar or ix is not None:
             where = "a scalar function" if frame.scalar else "index notation"
@@ -163,6 +171,8 @@ def _comparison(frame: Frame, e: Compare, ix: Indices | None) -> Value:
     for k, op in enumerate(e.ops):
         left, right = values[k], values[k + 1]
         if left is None or right is None:
+            return None
+        if not check_literals.fit(frame, ((left, parts[k]), (right, parts[k + 1]))):
             return None
         frame.scope.span = e.span
         try:
@@ -188,6 +198,8 @@ def conditional(frame: Frame, e: Expr, parts: tuple[Expr, Expr, Expr], ix: Indic
         with ix.under(sc.op("not", condition.body)):
             no = frame.operand(other, ix)
     if condition is None or yes is None or no is None:
+        return None
+    if not check_literals.fit(frame, ((yes, then), (no, other))):
         return None
     frame.scope.span = e.span
     try:

@@ -94,7 +94,7 @@ class Terminals:
         parts = [
             r"(?P<SPACE>[ \t]+)",
             r"(?P<COMMENT>#[^\n]*)",
-            r"(?P<END>(?:\r?\n)++)",
+            r"(?P<END>(?>(?:\r?\n)+))",
             *(f"(?P<{name}>{regexes[name]})" for name in order),
             f"(?P<SYMBOL>{'|'.join(re.escape(s) for s in symbols)})",
         ]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..compiler.errors import Diagnostic, Note, TdslError
 from .parser import parse
-from .source import read_source
+from .source import check_length, read_source
 from .suggest import did_you_mean
 from .syntax import ConstDecl, DefDecl, FnDecl, Import, Module
 
@@ -60,6 +60,8 @@ def load_modules(path: Path | None, text: str | None = None) -> Program:
     key = TEXT_PATH if path is None else _resolve(shown)
     if text is None:
         text = read_source(shown)
+    else:
+        check_length(text, shown)
     root = loading.load(key, shown, text)
     if root is None or loading.diagnostics:
         raise TdslError(loading.diagnostics, loading.sources)

@@ -13,7 +13,8 @@ from pathlib import Path
 from ..compiler.errors import Diagnostic, TdslError
 from ..compiler.span import Span
 
-MAX_BYTES = 4 * 1024 * 1024  # 100,000 lines; a larger file is not source text
+MAX_BYTES = 4 * 1024 * 1024  # a larger file is not source text
+MAX_LINES = 100_000
 
 _BOMS = (
     # UTF-32 first: its little-endian mark begins like that of UTF-16.
@@ -29,9 +30,11 @@ def read_source(path: str | PathLike[str], *, shown_as: str | None = None) -> st
 
     `shown_as` is what messages call the file (default: the path itself). Raises TdslError where
     there is no such file (E0201), it is not a regular file (E0202), not UTF-8 (E0203), holds a NUL
-    byte (E0204), cannot be read (E0205) or is larger than 4 MiB (E0206).
+    byte (E0204), cannot be read (E0205) or is larger than 4 MiB or 100,000 lines (E0206).
     """
     shown = fspath(path) if shown_as is None else shown_as
+    if not shown:
+        raise _failure("<path>", "E0202", "the path is empty")
     try:
         file = Path(path)
         status = file.stat()
@@ -51,7 +54,21 @@ def read_source(path: str | PathLike[str], *, shown_as: str | None = None) -> st
         reason = getattr(error, "strerror", None) or str(error)
         message = f"`{_printable(shown)}` cannot be read: {reason}"
         raise _failure(_printable(shown), "E0205", message) from None
-    return _decode(data, shown)
+    text = _decode(data, shown)
+    check_length(text, shown)
+    return text
+
+
+def check_length(text: str, shown: str) -> None:
+    """Raise TdslError (E0206) for a text that is too long to be a program."""
+    lines = text.count("\n")
+    if len(text) > MAX_BYTES:
+        message = f"`{shown}` has {len(text):,} characters: the limit is {MAX_BYTES:,}"
+    elif lines > MAX_LINES:
+        message = f"`{shown}` has {lines:,} lines: the limit is {MAX_LINES:,}"
+    else:
+        return
+    raise _failure(shown, "E0206", message, hint="large data is passed as arguments")
 
 
 def _printable(text: str) -> str:

@@ -8,17 +8,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+#: What NumPy, Python and other systems call what has another name here.
+ELSEWHERE = {
+    "array": "stack",
+    "astype": "f32",
+    "axis": "dim",
+    "clip": "clamp",
+    "concat": "cat",
+    "concatenate": "cat",
+    "diag": "diagonal",
+    "double": "f64",
+    "fabs": "abs",
+    "float": "f32",
+    "float16": "f16",
+    "float32": "f32",
+    "float64": "f64",
+    "half": "f16",
+    "int": "i64",
+    "int16": "i16",
+    "int32": "i32",
+    "int64": "i64",
+    "int8": "i8",
+    "keepdims": "keepdim",
+    "ln": "log",
+    "long": "i64",
+    "power": "pow",
+    "repeat": "expand",
+    "swapaxes": "transpose",
+    "tile": "expand",
+    "uint8": "u8",
+}
+
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate closest to `name`, for a hint; None if none is close.
 
     Close means: equal but for upper and lower case or underscores, or at most one edit in three
     characters (inserting, dropping, changing a character, or exchanging two neighbours). Ties go
-    to the first in alphabetical order.
+    to the first in alphabetical order. A name of another system stands for what it is called here.
     """
+    candidates = set(candidates)
+    if ELSEWHERE.get(name) in candidates:
+        return ELSEWHERE[name]
     folded = _fold(name)
     best: tuple[int, str] | None = None
-    for candidate in sorted(set(candidates)):
+    for candidate in sorted(candidates):
         if candidate == name:
             continue
         if _fold(candidate) == folded:

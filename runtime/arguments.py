@@ -191,10 +191,26 @@ def _as_array(where: _Place, value: Any) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         if isinstance(value, list | tuple) and array.size == 0:
             return array
-        held = "objects" if array.dtype.kind == "O" else f"{array.dtype.name} elements"
-        what = "a nested list" if isinstance(value, list | tuple) else f"a {type(value).__name__}"
-        raise ArgumentTypeError(f"{where}, not {what} of {held}")
+        raise ArgumentTypeError(f"{where}, not {_held(value, array)}")
     return array
+
+
+def _held(value: Any, array: np.ndarray[Any, Any]) -> str:
+    """What an array-like holds instead of numbers."""
+    if isinstance(value, list | tuple):
+        odd = next((v for v in array.flat if not isinstance(v, bool | int | float | np.number)), 0)
+        if isinstance(odd, int):
+            return "a nested list with an integer of more than 64 bits"
+        kind = str if isinstance(odd, str) else type(odd)  # NumPy has strings of its own
+        return f"a nested list with {'None' if odd is None else _a(kind.__name__)} in it"
+    if not isinstance(value, np.ndarray):
+        return _a(type(value).__name__)
+    held = "objects" if array.dtype.kind == "O" else f"{array.dtype.name} elements"
+    return f"{_a(type(value).__name__)} of {held}"
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeioAEIO' or noun == 'ndarray' else 'a'} {noun}"
 
 
 def _only_python_numbers(value: Any) -> bool:

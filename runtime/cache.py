@@ -130,9 +130,7 @@ def usage() -> tuple[int, int]:
 def clear() -> int:
     """Delete every entry; how many there were."""
     found = _files(directory())
-    for _, _, path in found:
-        _remove(path)
-    return sum(path.endswith(SUFFIX) for _, _, path in found)
+    return sum([_remove(path) and path.endswith(SUFFIX) for _, _, path in found])
 
 
 def _prune(folder: Path) -> None:
@@ -168,6 +166,9 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
     return found
 
 
-def _remove(path: str | Path) -> None:
-    with contextlib.suppress(OSError):
+def _remove(path: str | Path) -> bool:
+    try:
         os.unlink(path)
+    except OSError:
+        return False
+    return True

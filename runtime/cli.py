@@ -7,6 +7,7 @@ the program or its call is wrong or a check failed, 2 for a wrong command line, 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -49,11 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has left: nothing more to say, at exit neither
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return OK
 
 
+def _discard_output() -> None:
+    """Nothing more reaches a broken stdout, at exit neither."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(argv: Sequence[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal has every character
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     try:
         options = parser.parse_args(argv)
@@ -69,7 +79,8 @@ def _run(argv: Sequence[str] | None) -> int:
             warnings.simplefilter("always", TdslWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             status: int = options.command(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the shell has closed it
+            sys.stdout.flush()
         return status
     except UsageError as error:
         return _complain(str(error), USAGE)
@@ -77,12 +88,23 @@ def _run(argv: Sequence[str] | None) -> int:
         color = _color(sys.stderr)
         print(render(error.diagnostics, error.sources, color=color), file=sys.stderr)
         count = sum(not d.is_warning for d in error.diagnostics)
-        print(f"{count} error{'s' if count != 1 else ''}", file=sys.stderr)
+        print(_counted(count), file=sys.stderr)
         return FAILED
     except CallError as error:
         return _complain(str(error), FAILED)
     except MemoryError as error:
         return _complain(str(error) or "out of memory", FAILED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            return _complain(str(error), FAILED)
+        _discard_output()
+        return _complain(f"the output cannot be written: {error.strerror or error}", FAILED)
+
+
+def _counted(errors: int) -> str:
+    return f"{errors} error{'s' if errors != 1 else ''}"
 
 
 def _complain(message: str, status: int) -> int:
@@ -136,7 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE")
     run.add_argument("--grad", metavar="W[,V]", help="print the gradients, too")
     run.add_argument("--out", metavar="FILE.npz", help="save the results: value (value0, …), dW")
-    run.add_argument("--seed", type=int, default=0, help="of random values (default 0)")
+    run.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of random values (default 0)"
+    )
     run.set_defaults(command=_call)
 
     ir = commands.add_parser(
@@ -174,6 +198,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, not {text!r}")
+    return int(text)
+
+
 def _add_function(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("function", metavar="FUNC")
@@ -187,7 +217,7 @@ def _check(options: argparse.Namespace) -> int:
     from .gradient_check import check_gradients
     from .module import load
 
-    status = OK
+    status, errors = OK, 0
     tint = {"passed": "\033[32m", "failed": "\033[31m", "skipped": "\033[33m"}
     for file in options.files:
         try:
@@ -195,6 +225,7 @@ def _check(options: argparse.Namespace) -> int:
         except TdslError as error:
             color = _color(sys.stderr)
             print(render(error.diagnostics, error.sources, color=color), file=sys.stderr)
+            errors += sum(not d.is_warning for d in error.diagnostics)
             status = FAILED
             continue
         width = max((len(n) for n in module), default=0)
@@ -209,6 +240,8 @@ def _check(options: argparse.Namespace) -> int:
             )
             if outcome.status == "failed":
                 status = FAILED
+    if errors:
+        print(_counted(errors), file=sys.stderr)
     return status
 
 
@@ -231,6 +264,8 @@ def _derived(f: Function, kind: str, names: str) -> Function:
     from .cli_values import UsageError
 
     wrt = [n.strip() for n in names.split(",") if n.strip()]
+    if not wrt:
+        raise UsageError(f"no parameter is named: {f.signature}")
     try:
         derived: Function = getattr(f, kind)(*wrt)
     except (TypeError, ValueError) as error:
@@ -246,7 +281,7 @@ def _call(options: argparse.Namespace) -> int:
     f = _function(options)
     sizes = {}
     for name, text in assignments(options.dim, "--dim").items():
-        if not text.isdecimal():
+        if not (text.isascii() and text.isdecimal()):
             raise UsageError(f"--dim {name}={text}: a size is a whole number")
         sizes[name] = int(text)
     given = arguments(f.description, assignments(options.arg, "--arg"), sizes, options.seed)

@@ -7,6 +7,9 @@ In: texts such as `x=data.npz:images`, `lr=0.1`, `w=random`. Out: arrays and num
 from __future__ import annotations
 
 import ast
+import os
+import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,12 +129,16 @@ def _read(name: str, path: str, read: Any) -> Any:
         return read()
     except FileNotFoundError:
         raise UsageError(f"--arg {name}: there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--arg {name}: {path} is not UTF-8 text") from None
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"--arg {name}: {path} cannot be read: {error}") from None
 
 
 def _from_npz(name: str, path: str, key: str) -> Any:
     def read() -> Any:
+        if os.path.isfile(path) and not zipfile.is_zipfile(path):
+            raise ValueError("it is not a .npz archive")
         with np.load(path, allow_pickle=False) as data:
             if key not in data:
                 near = did_you_mean(key, data.files)
@@ -153,10 +160,14 @@ def _from_csv(name: str, path: str) -> Any:
             header = 0
         except ValueError:
             header = 1
-        table = np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2)
+        with warnings.catch_warnings():  # of a file without numbers, which is refused below
+            warnings.simplefilter("ignore", UserWarning)
+            table = np.loadtxt(path, delimiter=",", skiprows=header, ndmin=2, encoding="utf-8")
+        if not table.size:
+            raise ValueError("it holds no numbers")
         if table.shape[1] == 1:
             table = table[:, 0]
-        whole = table.size > 0 and np.isfinite(table).all() and (table == np.trunc(table)).all()
+        whole = np.isfinite(table).all() and (table == np.trunc(table)).all()
         # a text file states no dtype: its numbers are as weak as literals
         return (table.astype(np.int64) if whole else table).tolist()
 

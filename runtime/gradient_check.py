@@ -11,6 +11,7 @@ extrapolated from h and h/2 to order h⁴ (Richardson).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from .random_inputs import NoInputsError, Style, choose_sizes, draw
 _STEP = {"f16": 0.25, "f32": 3e-2, "f64": 1e-3}
 _TOLERANCE = {"f16": 0.2, "f32": 5e-3, "f64": 1e-6}
 _SEEDS = 4  # a kink near one random point is no error: a gradient fails when it always differs
+
+_LARGEST = 1_000_000  # elements of an argument or result
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,9 @@ def _inputs(f: Function, seed: int) -> list[Any]:
     """Random arguments at which the function is defined and finite."""
     s = f.description
     env = choose_sizes(s)
+    most = max(math.prod(d.evaluate(env) for d in v.shape) for v in (*s.params, *s.outputs))
+    if most > _LARGEST:
+        raise NoInputsError(f"its arrays would have {most:,} elements: the limit is {_LARGEST:,}")
     smallest = min(env.values(), default=2)
     reason = "no random inputs give a finite result"
     for positive in (False, True):

@@ -39,7 +39,7 @@ def stage_text(
     from .compilation import graph_of
 
     if stage not in STAGES:
-        near = did_you_mean(stage, STAGES)
+        near = did_you_mean(str(stage), STAGES)
         hint = f"; did you mean {near!r}?" if near else ""
         raise ValueError(f"there is no stage {stage!r}{hint} (stages: {', '.join(STAGES)})")
     if stage == "ast":

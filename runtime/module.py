@@ -56,6 +56,8 @@ class Module:
 
     def __getitem__(self, name: str) -> Function:
         """The function of any name, also one like `source` that an attribute hides."""
+        if not isinstance(name, str):
+            raise TypeError(f"a function is named by a string, not {type(name).__name__}")
         if name not in self._source.index.signatures:
             raise KeyError(self._absent(name))
         return self.__getattr__(name)
@@ -93,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> Module:
     Called again, it returns the same Module unless the file or one of its imports has changed.
     Raises TdslError with every error of the program, a missing file included.
     """
-    shown = os.fspath(path)
+    shown = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(shown, str):
         raise TypeError(f"a path is a string or a Path, not {type(path).__name__}")
     return module_of(shown, read_source(shown))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from tdsl.compiler import index_lambda as il
@@ -16,6 +16,7 @@ from tdsl.compiler.dims import Dim
 from tdsl.compiler.dtypes import BOOL, F32, I64, WEAK_FLOAT, WEAK_INT, DType, promote
 
 Shape = tuple[Dim, ...]
+T = TypeVar("T")
 
 LITERALS = ("0.5", "2", "1.5", "-1", "0.25", "3", "1e-3", "0")
 
@@ -38,8 +39,9 @@ class Choices:
 
     draw: Callable[..., Any]
 
-    def of(self, options: Sequence[Any]) -> Any:
-        return options[self.draw(st.integers(0, len(options) - 1))]
+    def of(self, options: Sequence[T]) -> T:
+        chosen: T = options[self.draw(st.integers(0, len(options) - 1))]
+        return chosen
 
     def chance(self, percent: int) -> bool:
         return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
@@ -66,8 +68,9 @@ FORMULAS = (
     "relu6(a)", "floor(a)", "round(a)", "sign(a) * b", "a % 1.5", "a // 0.7", "frac(a)",
     "a if c else b", "a if c else 0", "0 if c else a", "where(c, a, b)", "(a if c else b) * a",
     "log(a) if a > 0 else 0", "sqrt(a) if a > 0 else b", "1 / a if a != 0 else 0",
-    "a * log(a) if a > 0 else 0.0", "asin(a) if abs(a) < 0.9 else 0", "a / b if abs(b) > 0.1 else a",
-    "exp(a) / (1 + exp(a))", "1 - tanh(a)**2", "log(sigmoid(a))", "1 - cos(a)",
+    "a * log(a) if a > 0 else 0.0", "asin(a) if abs(a) < 0.9 else 0",
+    "a / b if abs(b) > 0.1 else a", "exp(a) / (1 + exp(a))", "1 - tanh(a)**2",
+    "log(sigmoid(a))", "1 - cos(a)",
 )  # fmt: skip
 CONDITIONS = (
     "a < b", "a >= s", "a > 0", "0 < a", "s < a <= b", "-1 <= a < 1", "a != b", "a == b",
@@ -154,7 +157,9 @@ class Formulas:
         dtype = WEAK_FLOAT if operand == self.floating else WEAK_INT
         for x in parts:
             dtype = promote(dtype, x.dtype)
-        return Expr("".join(out), dtype, il.broadcast_shapes([x.shape for x in made.values()] or [()]))
+        return Expr(
+            "".join(out), dtype, il.broadcast_shapes([x.shape for x in made.values()] or [()])
+        )
 
     def call_of(self, name: str, args: Sequence[Expr]) -> Expr:
         dtype = WEAK_FLOAT

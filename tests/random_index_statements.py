@@ -124,10 +124,7 @@ class IndexNotation:
         if c.chance(25):
             test = self.body.formulas.condition(lambda: self.leaf(inner, 0), 1)
             body, dtype = f"({body}) if {test.text} else 0", promote(dtype, WEAK_INT)
-        if not dtype.is_float or dtype.is_weak:
-            reducer = "sum"
-        else:
-            reducer = c.of(FLOAT_REDUCERS)
+        reducer = "sum" if not dtype.is_float or dtype.is_weak else c.of(FLOAT_REDUCERS)
         out: DType = reduced_dtype(reducer, dtype) if reducer in ("sum", "argmax") else dtype
         return Expr(f"{reducer}[{index}]({body})", out)
 
@@ -272,9 +269,7 @@ class IndexNotation:
         if x is None:
             return False
         name, X, n = self.body.fresh("d"), x.name, x.shape[0]
-        index = self.body.pick(
-            lambda i: i.below is not None and i.rank == 1 and i.shape[0] == n
-        )
+        index = self.body.pick(lambda i: i.below is not None and i.rank == 1 and i.shape[0] == n)
         forms: list[tuple[tuple[Dim, ...], str]] = []
         if x.rank == 1:
             forms += [

@@ -25,7 +25,7 @@ from .random_statements import NAMES, Body, Helper, Value
 
 Array = npt.NDArray[Any]
 
-SIZES = (0, 1, 2, 3, 5, 17)
+SIZES = (0, 1, 2, 3, 5, 17, 33)
 SPECIAL = (np.inf, -np.inf, np.nan, 0.0, -0.0, 5e-324, 1e-40, -1e-40, 1e30, -1e30)
 
 STEPS = (

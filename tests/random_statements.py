@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tdsl.compiler import index_lambda as il
-from tdsl.compiler.dims import Dim, dim, named
-from tdsl.compiler.dtypes import BOOL, F32, F64, I32, I64, DType
+from tdsl.compiler.dims import Dim, dim
+from tdsl.compiler.dtypes import F32, F64, I32, I64, DType
 from tdsl.compiler.graph import Scope, make_input
 from tdsl.compiler.index_lambda import IndexLambda, OpError
 from tdsl.compiler.ops import ROWS
@@ -270,7 +271,9 @@ class Body:
             case "stack":
                 other = self.pick(lambda o: o.shape == v.shape)
                 if other is not None:
-                    return self.row("stack", f"stack(({x}, {other.name}, {x}), {d})", [v, other, v], d)
+                    return self.row(
+                        "stack", f"stack(({x}, {other.name}, {x}), {d})", [v, other, v], d
+                    )
             case "expand":
                 sizes = (dim(2), *v.shape)
                 return self.row("expand", f"expand({x}, {_tuple(sizes)})", v, sizes)
@@ -302,9 +305,11 @@ class Body:
                 t = Value(v.name, v.dtype, (v.shape[1], v.shape[0]))
                 return self.row("matmul", f"{v.name} @ t({v.name})", v, t)
         w = self.pick(
-            lambda w: not w.dtype.is_bool
-            and w.rank > 0
-            and w.shape[-2 if w.rank > 1 else 0] == v.shape[-1]
+            lambda w: (
+                not w.dtype.is_bool
+                and w.rank > 0
+                and w.shape[-2 if w.rank > 1 else 0] == v.shape[-1]
+            )
         )
         return w is not None and self.row("matmul", f"{v.name} @ {w.name}", v, w)
 
@@ -322,7 +327,7 @@ class Body:
             if c.chance(12):
                 items.append("None")
                 shape.append(dim(1))
-            index = self.pick(lambda i, size=size: i.below == size and 0 < i.rank <= 2)
+            index = self.pick(partial(_indexes, size))
             if index is not None and not gathered and c.chance(60):
                 gathered = True
                 items.append(index.name)
@@ -351,6 +356,7 @@ class Body:
         env: dict[str, Dim] = {}
         args = []
         for p in helper.params:
+
             def fits(v: Value, p: Value = p) -> bool:
                 return (
                     v.dtype is p.dtype
@@ -418,17 +424,13 @@ class Body:
         return self.add(self.fresh("g"), f"grad({text}, {w.name})", w.dtype, w.shape)
 
 
+def _indexes(size: Dim, v: Value) -> bool:
+    return v.below == size and 0 < v.rank <= 2
+
+
 def _keywords(options: dict[str, Any]) -> list[str]:
     return [f"{k}={_tuple(v) if isinstance(v, tuple) else v}" for k, v in options.items()]
 
 
 def _tuple(items: Sequence[Any]) -> str:
     return f"({', '.join(map(str, items))}{',' if len(items) == 1 else ''})"
-
-
-def names_of(count: int) -> tuple[Dim, ...]:
-    return tuple(named(n) for n in NAMES[:count])
-
-
-def is_bool(v: Value) -> bool:
-    return v.dtype is BOOL

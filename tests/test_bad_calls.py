@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import array
 import ctypes
+import gc
+import os
+import sys
+import threading
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -170,14 +175,17 @@ def test_nan_and_infinity_pass_through(m: tdsl.Module) -> None:
         ("f", (X, W, None), {}, TypeError, "s must be f32, not None"),
         ("f", (X, W, "1"), {}, TypeError, "s must be f32, not a str"),
         ("f", (X, W, 1j), {}, TypeError, "s must be f32, not a complex"),
-        ("f", (X.astype(object), W, 1.0), {}, TypeError, "not a ndarray of objects"),
+        ("f", (X.astype(object), W, 1.0), {}, TypeError, "not an ndarray of objects"),
         ("f", (X.astype(complex), W, 1.0), {}, TypeError, "complex128 elements"),
         ("f", ([[1, 2], [3]], W, 1.0), {}, ValueError, "not a ragged nested list"),
-        ("f", ([["a"]], W, 1.0), {}, TypeError, "not a nested list of str"),
-        ("f", (object(), W, 1.0), {}, TypeError, "objects"),
+        ("f", ([["a"]], W, 1.0), {}, TypeError, "not a nested list with a str in it"),
+        ("f", (object(), W, 1.0), {}, TypeError, "not an object"),
         ("f", (np.ma.masked_array(X, X > 3), W, 1.0), {}, TypeError, "not a masked array"),
         ("f", (np.zeros(3, "M8[s]"), W, 1.0), {}, TypeError, "datetime64[s]"),
         ("f", ({"a": 1}, W, 1.0), {}, TypeError, "not a dict"),
+        ("f", (X, W, Fraction(1, 2)), {}, TypeError, "s must be f32, not a Fraction"),
+        ("both", ([None, 1], [1, 1]), {}, TypeError, "a nested list with None in it"),
+        ("both", ([10**400], [1]), {}, TypeError, "an integer of more than 64 bits"),
         ("both", (np.ones(3), np.ones(4)), {}, ValueError, "dim n is 3 in x (axis 0) but 4 in y"),
         (
             "planar",
@@ -269,3 +277,110 @@ def test_nothing_that_can_be_passed_crashes(m: tdsl.Module) -> None:
                 except (TypeError, ValueError, IndexError) as error:
                     assert isinstance(error, tdsl.CallError), (name, position, value, error)
         m[name](*arguments)
+
+
+def test_overlapping_arguments(m: tdsl.Module) -> None:
+    a = np.arange(6.0)
+    assert m.both(a, a) == 55.0
+    assert m.both(a[1:], a[:-1]) == 40.0
+    assert m.both(a, a[::-1]) == 20.0
+
+
+def test_references_are_given_back(m: tdsl.Module) -> None:
+    """Arguments of right, converted and refused calls are held by nobody afterwards."""
+    given = [np.ones(4), np.ones(4, ">f8"), np.ones(8)[::2], np.ones(3), np.array([0, 9])]
+    good, swapped, strided, short, index = given
+    before = [sys.getrefcount(a) for a in given]
+
+    def call_all() -> None:
+        m.both(good, swapped)
+        m.both(y=strided, x=good)
+        for wrong in ((good, short), (good,), (good, None), (good, index[:1], 1)):
+            with pytest.raises(tdsl.CallError):
+                m.both(*wrong)
+        with pytest.raises(IndexError):
+            m.pick(good, index)
+
+    for _ in range(20):
+        call_all()
+    gc.collect()
+    assert [sys.getrefcount(a) for a in given] == before
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")
+def test_memory_is_flat() -> None:
+    def pages() -> int:
+        gc.collect()
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1])
+
+    x = np.ones(1000)
+    m = tdsl.compile(PROGRAM)
+    m.shorter(x)
+    m.both(x, x.tolist())
+    before = pages()
+    for k in range(10_000):
+        m.shorter(x)
+        if k % 100 == 0:
+            m.both(x, [1.0] * 1000)
+    assert pages() - before < 256  # a leaked result would be 2 pages a call
+
+
+def test_eight_threads_at_the_first_call() -> None:
+    """Each right, each error its own: the first call compiles once, whoever comes first."""
+    m = tdsl.compile(PROGRAM + "# of its own, so that nothing is compiled yet\n")
+    before = tdsl.stats()
+    together = threading.Barrier(8)
+    wrong: list[object] = []
+
+    def work(k: int) -> None:
+        together.wait()
+        for _ in range(50):
+            try:
+                assert m.both(np.full(10, k), np.ones(10)) == 10 * k
+                m.pick(np.ones(3), np.array([1, 1000 + k]))
+            except IndexError as error:
+                if str(1000 + k) not in str(error):
+                    wrong.append(error)
+            except BaseException as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    after = tdsl.stats()
+    assert not wrong
+    assert after.compilations + after.cache_hits - before.compilations - before.cache_hits == 2
+
+
+def test_calls_within_a_conversion(m: tdsl.Module) -> None:
+    class Nested:
+        def __init__(self, depth: int) -> None:
+            self.depth = depth
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+            inner = Nested(self.depth - 1) if self.depth else np.ones(2)
+            return np.array([m.both(inner, np.ones(2)), 1.0])
+
+    assert m.both(Nested(5), np.ones(2)) == 8.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
+def test_a_forked_process_goes_on(m: tdsl.Module) -> None:
+    m.both([1.0], [2.0])
+    child = os.fork()
+    if not child:
+        right = m.both([1.0], [2.0]) == 2.0 and m.largest([3.0]) == 3.0
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_names_that_are_no_names(m: tdsl.Module) -> None:
+    with pytest.raises(TypeError, match="named by a string, not int"):
+        m[0]  # type: ignore[index]
+    with pytest.raises(ValueError, match="there is no stage None"):
+        m.f.ir(None)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError, match="did you mean 'planar'"):
+        m.planer  # noqa: B018

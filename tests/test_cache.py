@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tdsl
 from tdsl.runtime import cache
 
 SCRIPT = """
@@ -150,3 +151,46 @@ def test_a_moved_import_is_noticed(program: Path, tmp_path: Path) -> None:
     part.write_text("def g(x: f64[n]) -> f64[n]:\n    return 2 * x * x\n")
     changed = run(program)[0]
     assert changed[0] == 28.0 and changed[2] == 2
+
+
+def test_entries_that_are_directories(program: Path, tmp_path: Path) -> None:
+    run(program)
+    for path in entries(tmp_path):
+        path.unlink()
+        path.mkdir()
+    result, errors = run(program)
+    assert result[:2] == EXPECTED and errors.count("cannot be written") == 1
+    assert cache.clear() == 0  # what could not be deleted does not count
+
+
+def test_a_full_disk(program: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    command = [sys.executable, "-c", SCRIPT, str(program)]
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, preexec_fn=small_files
+    )
+    assert json.loads(done.stdout)[:2] == EXPECTED
+    assert done.stderr.count("cannot be written") == 1
+    assert not list((tmp_path / "cache").glob("*.tmp"))
+    assert run(program)[0][:2] == EXPECTED
+
+
+def test_a_file_deleted_after_it_was_loaded(program: Path) -> None:
+    m = tdsl.load(program)
+    program.unlink()
+    assert m.f([1.0, 2.0]) == 5.0
+    assert m.f.grad("x")([1.0, 2.0]).tolist() == [2.0, 4.0]
+    with pytest.raises(tdsl.TdslError, match="E0201"):
+        tdsl.load(program)
+
+
+def test_a_file_changed_between_loads(program: Path) -> None:
+    before = tdsl.load(program)
+    assert tdsl.load(program) is before
+    program.write_text(program.read_text().replace("x * x", "x * 3"))
+    after = tdsl.load(program)
+    assert after.f([1.0, 2.0]) == 9.0 and before.f([1.0, 2.0]) == 5.0

@@ -50,7 +50,7 @@ def test_check_reports_every_file(folder: Path, capsys: pytest.CaptureFixture[st
     assert main(["check", "bad.tdsl", "m.tdsl", "wrong.tdsl", "absent.tdsl"]) == 1
     out, err = capsys.readouterr()
     assert "bad.tdsl:2:" in err and "^" in err and "\033" not in err
-    assert "no file `absent.tdsl`" in err
+    assert "no file `absent.tdsl`" in err and err.endswith("2 errors\n")
     assert "loss  passed" in out and "wrong.tdsl: f  failed" in out
 
 
@@ -103,6 +103,12 @@ def test_run_with_random_values(folder: Path, capsys: pytest.CaptureFixture[str]
         ("run m.tdsl pick --arg x=[1] --arg i=random --dim m=-3", 2, "a size is a whole number"),
         ("run m.tdsl both --arg x=[1] --grad x", 2, "both returns (f64, f64[n])"),
         ("run m.tdsl loss --arg x=1 --arg y=1 --arg w=1 --arg b=1 --grad q", 2, "no parameter 'q'"),
+        ("run m.tdsl pick --seed -1", 2, "a seed is a whole number from 0"),
+        ("run m.tdsl both --arg x=empty.csv", 2, "empty.csv cannot be read: it holds no numbers"),
+        ("run m.tdsl both --arg x=latin.csv", 2, "latin.csv is not UTF-8 text"),
+        ("run m.tdsl both --arg x=m.npy:k.npz", 2, "there is no file m.npy:k.npz"),
+        ("run m.tdsl both --arg x=fake.npz:k", 2, "fake.npz cannot be read: it is not a .npz"),
+        ("grad m.tdsl loss --wrt ,", 2, "no parameter is named: def loss("),
         ("grad m.tdsl loss --wrt q", 2, "loss has no parameter 'q'"),
         ("grad m.tdsl pick --wrt i", 2, "only floating-point parameters"),
         ("grad m.tdsl loss", 2, "--wrt"),
@@ -116,6 +122,9 @@ def test_errors(
     folder: Path, capsys: pytest.CaptureFixture[str], command: str, status: int, text: str
 ) -> None:
     Path("m.npy").write_text("not an array")
+    Path("fake.npz").write_text("PK, not an archive")
+    Path("empty.csv").write_text("x,y\n")
+    Path("latin.csv").write_bytes(b"\xff1,2\n")
     assert main(command.split()) == status
     out, err = capsys.readouterr()
     assert text in err and not out
@@ -206,3 +215,40 @@ def test_ctrl_c_ends_with_one_line(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and err == "tdsl: interrupted\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no device that is always full")
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+def test_output_that_cannot_be_written(folder: Path, where: str) -> None:
+    command = f"{sys.executable} -m tdsl ir m.tdsl loss {where}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    full = where == "> /dev/full"
+    assert done.returncode == (1 if full else 0)
+    said = "tdsl: the output cannot be written: No space left on device\n"
+    assert done.stderr == (said if full else "")
+
+
+def test_a_terminal_that_has_ascii_alone(folder: Path) -> None:
+    (folder / "bad.tdsl").write_text("const \u03b1 = 1\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "tdsl", "check", "bad.tdsl"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert b"E0101" in done.stderr and b"\\u03b1" in done.stderr
+    help_text = subprocess.run(
+        [sys.executable, "-m", "tdsl", "run", "--help"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert b"NAME=VALUE" in help_text.stdout
+
+
+def test_a_check_of_huge_shapes_is_skipped(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "huge.tdsl").write_text(f"def f(x: f64[{2**62}, {2**62}]):\n    return sum(x)\n")
+    assert main(["check", "huge.tdsl"]) == 0
+    assert "skipped  its arrays would have" in capsys.readouterr().out

@@ -10,6 +10,7 @@ compiles to. What is compared and how closely: `program_agreement`. A few progra
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import zlib
 from collections import Counter
@@ -17,7 +18,11 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
 from tdsl.compiler.errors import TdslError
+from tdsl.compiler.pipeline import graph_text, simplified
+from tdsl.dsl.check import check
+from tdsl.dsl.modules import load_modules
 
 from .program_agreement import examine
 from .random_programs import Program, programs
@@ -25,6 +30,7 @@ from .random_programs import Program, programs
 pytestmark = pytest.mark.filterwarnings("ignore::tdsl.TdslWarning")
 
 FEW = 40
+SPOILT = 150
 MANY = 2_000
 REFUSED = 0.05  # of the programs may be refused by the checker, their sizes being contradictory
 
@@ -73,3 +79,42 @@ def test_many_programs() -> None:
     run(count, counts, start)
     print(dict(counts))
     assert counts["refused"] <= max(2, REFUSED * counts["programs"])
+
+
+# --------------------------------------------------------------------------- spoilt programs
+
+_TOKENS = re.compile(r"\w+|\s+|[^\w\s]")
+_FOREIGN = (
+    "0", "-1", "n", "x0", "f32", "i64", "sum", "[", "]", "(", ")", ":", ",", "None", "...", "grad",
+    "if", "else", "True", "nan", "*", "@", "**", "//", "for i in 0:n", "mean[r](x0[r])", "1e400",
+    "10**20", "'text'", "\n",
+)  # fmt: skip
+
+
+@settings(
+    max_examples=SPOILT,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    programs(),
+    st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from((None, "", *_FOREIGN))), max_size=2),
+)
+def test_a_spoilt_program_is_refused_cleanly(
+    program: Program, changes: list[tuple[int, str | None]]
+) -> None:
+    """With a word or two replaced a program checks, or raises TdslError; where it checks, it goes
+    through the graph stages, and what these print checks too."""
+    words = _TOKENS.findall(program.text)
+    for position, word in changes:
+        k = position % len(words)
+        words[k] = words[position * 7 % len(words)] if word is None else word
+    try:
+        checked = check(load_modules(None, "".join(words)))
+    except TdslError:
+        return
+    for fn in checked.functions.values():
+        simplified(fn)
+        check(load_modules(None, graph_text(fn, "simplified")))

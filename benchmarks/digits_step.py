@@ -100,7 +100,6 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(options.threads)
     import numpy as np
-
     import tdsl
 
     data = inputs(np)

@@ -32,7 +32,8 @@ import numpy as np, tdsl
 rng = np.random.default_rng(0)
 x = rng.random((128, 64), dtype=np.float32); y = rng.integers(0, 10, 128)
 w = [rng.standard_normal(s).astype(np.float32) for s in ((64, 128), 128, (128, 10), 10)]
-value, *gradients = tdsl.load({str(EXAMPLE)!r}).loss.value_and_grad("w1", "c1", "w2", "c2")(x, y, *w)
+loss = tdsl.load({str(EXAMPLE)!r}).loss
+value, *gradients = loss.value_and_grad("w1", "c1", "w2", "c2")(x, y, *w)
 print(time.perf_counter() - start)
 """
 

@@ -1,5 +1,5 @@
-"""Every function of `examples/` and of `tests/filetests/`: as printed and compiled again, it and its
-gradient have the same bits; and the gradient check passes."""
+"""Every function of `examples/` and of `tests/filetests/`: as printed and compiled again, it and
+its gradient have the same bits; and the gradient check passes."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import inspect
 from pathlib import Path
 
 import pytest
-
 from tdsl.compiler.ops import INDEX_REDUCERS, PRIMITIVES_BY_NAME, ROWS
 from tdsl.compiler.primitives import PRIMITIVES
 
@@ -46,7 +45,8 @@ def page() -> str:
     for name, row in rows:
         if not getattr(row, "text", None):
             doc = inspect.getdoc(row.build) or ""
-            out.append(f"- `{signature_text(name)}`" + (f": {' '.join(doc.split())}" if doc else ""))
+            told = f": {' '.join(doc.split())}" if doc else ""
+            out.append(f"- `{signature_text(name)}`{told}")
     return "\n".join(out) + "\n"
 
 

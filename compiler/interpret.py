@@ -145,7 +145,7 @@ class _Evaluation:
         node = self.node
         shape = tuple(max(0, d.evaluate(self.env)) for d in node.shape)
         for axis, (index, n) in enumerate(zip(at, shape, strict=True)):
-            _check_range(index, n, f"result, dim {axis}")
+            _check_range(index, n, f"{node.name or 'the result'}, dim {axis}")
         reducer = REDUCERS[node.reducer or "sum"]
         body = _in_dtype(body, node.dtype)
         out = np.full(shape, reducer.identity, dtype=body.dtype)

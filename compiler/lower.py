@@ -187,7 +187,8 @@ class _Lowering:
 
     def update(self, b: Buffer, c: Comp) -> Update:
         assert c.target is not None and c.reducer is not None
-        offset, gathered, checks, _, _ = self.place(c, c.shape, c.target, ranges.ALWAYS, "result")
+        name = c.name or "the result"
+        offset, gathered, checks, _, _ = self.place(c, c.shape, c.target, ranges.ALWAYS, name)
         combine = REDUCERS[c.reducer].combine
         assert combine is not None
         return Update(b, offset, gathered, checks, c.reducer, self.value(c.body))

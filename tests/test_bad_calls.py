@@ -384,3 +384,15 @@ def test_names_that_are_no_names(m: tdsl.Module) -> None:
         m.f.ir(None)  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match="did you mean 'planar'"):
         m.planer  # noqa: B018
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_scatter_outside_names_the_tensor_that_it_adds_to(index: int) -> None:
+    m = tdsl.compile("""
+        def f(x: f32[n], k: i64[n]):
+            d: f32[3] = 0
+            d[k[i]] += x[i]
+            return d
+    """)
+    with pytest.raises(IndexError, match=f"index {index} is out of range for axis 0 of d, .* 3"):
+        m.f(np.ones(2, np.float32), np.array([0, index]))

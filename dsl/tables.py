@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .automaton import Rule, Table
+from .cache_directory import GRAMMAR_PREFIX, cache_directory
 from .layout import Terminals
 
 _GRAMMAR = Path(__file__).with_name("grammar.lark")
@@ -38,7 +39,7 @@ def grammar() -> Grammar:
     text = _GRAMMAR.read_bytes()
     maker = Path(__file__).read_bytes()  # decides the stored form, as Python's version does
     key = hashlib.sha256(b"\0".join((text, maker, sys.version.encode()))).hexdigest()
-    file = cache_directory() / f"grammar-{key[:32]}.bin"
+    file = cache_directory() / f"{GRAMMAR_PREFIX}{key[:32]}.bin"
     stored = _load(file)
     if stored is None:
         stored = _construct(text.decode("utf-8"))
@@ -49,19 +50,6 @@ def grammar() -> Grammar:
         Terminals.of(patterns),
         {name: value for name, value, is_literal in patterns if is_literal},
     )
-
-
-def cache_directory() -> Path:
-    """`$TDSL_CACHE_DIR`, else the platform's place for a user's caches."""
-    own = os.environ.get("TDSL_CACHE_DIR")
-    if own:
-        return Path(own)
-    home = Path(os.path.expanduser("~"))  # unlike Path.home(), never raises
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "tdsl"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home) / "tdsl" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "tdsl"
 
 
 Stored = tuple[list[dict[str, int]], list[Any], int, int, list[tuple[str, str, bool]]]

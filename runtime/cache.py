@@ -21,6 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dsl.cache_directory import GRAMMAR_PREFIX
+from ..dsl.cache_directory import cache_directory as directory
+
+__all__ = ["SUFFIX", "Entry", "clear", "directory", "fingerprint", "get", "key", "put", "usage"]
+
 MAGIC = b"tdsl cache 1\n"
 SUFFIX = ".tdslc"
 LIMIT = 512 << 20  # bytes; TDSL_CACHE_LIMIT overrides
@@ -31,20 +36,6 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 class Entry:
     header: dict[str, Any]
     data: bytes
-
-
-def directory() -> Path:
-    """TDSL_CACHE_DIR, or the platform's place for caches."""
-    named = os.environ.get("TDSL_CACHE_DIR")
-    if named:
-        return Path(named)
-    home = Path(os.path.expanduser("~"))
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "tdsl"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home)) / "tdsl" / "cache"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else home / ".cache") / "tdsl"
 
 
 @functools.cache
@@ -122,9 +113,10 @@ def _report(folder: Path, reason: str) -> None:
 
 
 def usage() -> tuple[int, int]:
-    """Entries and bytes in the cache."""
+    """Entries in the cache, and the bytes of all that is in it."""
     found = _files(directory())
-    return len(found), sum(size for _, size, _ in found)
+    entries = sum(path.endswith(SUFFIX) for _, _, path in found)
+    return entries, sum(size for _, size, _ in found)
 
 
 def clear() -> int:
@@ -155,7 +147,7 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
     found = []
     try:
         for file in os.scandir(folder):
-            if file.name.endswith((SUFFIX, ".tmp")):
+            if file.name.endswith((SUFFIX, ".tmp")) or file.name.startswith(GRAMMAR_PREFIX):
                 try:
                     status = file.stat()
                 except OSError:

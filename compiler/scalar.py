@@ -271,6 +271,8 @@ def convert(x: Scalar, dtype: DType) -> Scalar:
             return (
                 const(x.value, dtype) if dtype.is_float or not x.dtype.is_float else _cast(x, dtype)
             )
+        case Affine() if not x.terms and x.const.const is not None:
+            return const(x.const.const, dtype)  # a known size is the literal that prints it
         case Op("where", (test, then, other)) if x.dtype.is_weak and dtype.is_float:
             return op("where", test, convert(then, dtype), convert(other, dtype))
         case Op("cast", (inner,)) if x.dtype is WEAK_FLOAT and dtype.is_float:

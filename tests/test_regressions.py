@@ -6,6 +6,8 @@ import mpmath as mp
 import numpy as np
 import pytest
 import tdsl
+from tdsl.compiler import scalar as sc
+from tdsl.compiler.dtypes import F64
 from tdsl.compiler.primitives import PRIMITIVES
 
 pytestmark = pytest.mark.filterwarnings("ignore::tdsl.TdslWarning")
@@ -71,3 +73,8 @@ def test_a_sum_over_nothing_is_0_whatever_leaves_it() -> None:
     )
     assert m.quotient(np.zeros(0), 0.0) == 0.0
     assert m.broadcast(np.zeros(0), np.inf) == 0.0
+
+
+def test_a_known_size_is_the_literal_that_prints_it() -> None:
+    """Else a mean over 3 elements, printed and read back, may differ in its gradient's last bit."""
+    assert sc.op("div", sc.const(1, F64), sc.size(3)) is sc.op("div", sc.const(1, F64), sc.const(3))

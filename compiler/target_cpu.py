@@ -16,7 +16,7 @@ from functools import cache
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
 
-from .dims import Dim
+from .dims import Dim, provably_positive
 from .emit import emit
 from .frame import Frame
 from .instructions import I1, I64
@@ -117,6 +117,8 @@ class CpuTarget:
         if not loops:
             body()
             return
+        if len(loops) == len(frame.nest.loops):
+            self._skip_if_empty(frame, loops)
 
         def inside(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
             frame.hoist()
@@ -124,6 +126,17 @@ class CpuTarget:
             return ()
 
         frame.counted(loops[0], (), inside)
+
+    def _skip_if_empty(self, frame: Frame, loops: Sequence[Loop]) -> None:
+        """With no element to compute, nothing that stands outside the inner loops is checked."""
+        some: ir.Value | None = None
+        for loop in loops[1:]:
+            if not provably_positive(loop.extent):
+                holds = frame.b.icmp_signed(">", frame.size(loop.extent), constant(I64, 0))
+                some = holds if some is None else frame.b.and_(some, holds)
+        if some is not None:
+            extent = frame.size(loops[0].extent)
+            frame.limits[loops[0].index] = frame.b.select(some, extent, constant(I64, 0))
 
     def reduced_loop(
         self,

@@ -78,3 +78,10 @@ def test_a_sum_over_nothing_is_0_whatever_leaves_it() -> None:
 def test_a_known_size_is_the_literal_that_prints_it() -> None:
     """Else a mean over 3 elements, printed and read back, may differ in its gradient's last bit."""
     assert sc.op("div", sc.const(1, F64), sc.size(3)) is sc.op("div", sc.const(1, F64), sc.const(3))
+
+
+def test_an_index_is_not_checked_where_there_is_no_element() -> None:
+    m = tdsl.compile(
+        "def f(x: f64[n, m], k: i64[n]):\n    t[i, j] = x[i, k[i]] + x[i, j]\n    return t\n"
+    )
+    assert m.f(np.zeros((1, 0)), np.array([0])).shape == (1, 0)

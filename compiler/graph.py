@@ -21,7 +21,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from . import scalar as sc
-from .dims import Dim, dim
+from .dims import Dim
 from .dtypes import BOOL, I64, DType
 from .scalar import Scalar
 from .span import BUILTIN, Span
@@ -376,7 +376,3 @@ def _alike(node: Comp, body: Scalar, target: Sequence[Scalar] | None, variable: 
 def identity_read(node: Node) -> Scalar:
     """`node[i, j, …]` at indices 0, 1, …"""
     return sc.read(node, [sc.index(k) for k in range(len(node.shape))])
-
-
-def is_unit(d: Dim) -> bool:
-    return d == dim(1)

@@ -457,15 +457,6 @@ def substitute_params(root: Scalar, args: Sequence[Scalar]) -> Scalar:
     return rewrite(root, lambda x: args[x.position] if isinstance(x, Param) else x)
 
 
-def substitute_dims(root: Scalar, env: Mapping[str, Dim]) -> Scalar:
-    def rule(x: Scalar) -> Scalar:
-        if isinstance(x, Affine):
-            return affine({k: c.substitute(env) for k, c in x.terms}, x.const.substitute(env))
-        return x
-
-    return rewrite(root, rule)
-
-
 def instantiate(function: ScalarFunction, args: Sequence[Scalar]) -> Scalar:
     """The body of `function` at `args`, typed by them."""
     return substitute_params(function.body, args)

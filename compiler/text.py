@@ -36,12 +36,6 @@ def function_text(fn: Function, *, lines: bool = False) -> str:
         return _Program(fn, lines).text()
 
 
-def scalar_function_text(function: ScalarFunction) -> str:
-    """`fn name(params) = body`."""
-    body = ExpressionPrinter({}, {}, function.params, {}).statement(function.body)
-    return f"fn {function.name}({', '.join(function.params)}) = {body}"
-
-
 def type_text(dtype: DType, shape: Sequence[Dim]) -> str:
     return f"{dtype}{il.shape_text(shape) if shape else ''}"
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ..compiler.binding import Bind, Equal, bind
-from ..compiler.dims import Dim
 from ..compiler.dtypes import BF16, STRONG, DType
 from ..dsl.suggest import did_you_mean
 from .signature import Signature, Value
@@ -319,8 +318,3 @@ def _binder(signature: Signature, name: str) -> str:
         if isinstance(step, Bind) and step.name == name:
             return f"{signature.params[step.position].name} (axis {step.axis})"
     return "the call"
-
-
-def sizes_text(shape: Sequence[Dim], env: Mapping[str, int]) -> tuple[int, ...]:
-    """The sizes of a symbolic shape."""
-    return tuple(d.evaluate(env) for d in shape)

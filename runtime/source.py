@@ -124,12 +124,6 @@ class Source:
         return cache.key("index", self.path or "", place, self.text)
 
 
-def source_of_file(path: str | os.PathLike[str]) -> Source:
-    """The program in a file. Raises TdslError."""
-    shown = os.fspath(path)
-    return Source(shown, read_source(shown))
-
-
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

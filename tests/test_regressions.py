@@ -85,3 +85,18 @@ def test_an_index_is_not_checked_where_there_is_no_element() -> None:
         "def f(x: f64[n, m], k: i64[n]):\n    t[i, j] = x[i, k[i]] + x[i, j]\n    return t\n"
     )
     assert m.f(np.zeros((1, 0)), np.array([0])).shape == (1, 0)
+
+
+def test_a_read_under_tests_that_exclude_each_other_is_never_made() -> None:
+    """The inlined gradient of a difference under `cat` holds such a read; lowering failed."""
+    m = tdsl.compile(
+        "def loss(x: f64[n]):\n"
+        "    t[i] = x[i+1] - x[i]\n"
+        "    u = cat((t, x), dim=0)\n"
+        "    return sum(tanh(f32(u)))\n"
+    )
+    x = np.array([0.0, 1.0, 3.0])
+    slope = 1 - np.tanh(np.concatenate([np.diff(x), x]).astype(np.float32)) ** 2
+    want = slope[2:] - np.append(slope[:2], 0) + np.append(0, slope[:2])
+    np.testing.assert_allclose(m.loss.grad("x")(x), want, rtol=1e-6)
+    assert m.loss.grad("x")(np.array([2.0])) == pytest.approx(1 - np.tanh(2.0) ** 2)

@@ -1,15 +1,21 @@
-"""tdsl: a tensor expression language and its compiler.
+"""tdsl: a tensor expression language and its compiler, and PyTorch's tensor on top of it.
 
     m = tdsl.load("model.tdsl")            functions of a file, compiled when first called
     value, gradient = m.loss.value_and_grad("w")(x, y, w)
 
-`load` and `compile` make a `Module`, whose attributes are `Function`s; `tensor` makes a `Tensor`
-that remembers what it needs for `backward()`. Everything here is imported when first used.
+    import tdsl as torch                   tensors that remember what `backward()` needs
+
+`load` and `compile` make a `Module`, whose attributes are `Function`s; `tensor` and its like make
+`Tensor`s, and every operation and gradient of theirs is compiled, too. Everything here is imported
+when first used.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +25,7 @@ __version__ = _version.VERSION
 
 if TYPE_CHECKING:
     from .compiler.errors import Diagnostic, TdslError
+    from .runtime import autograd, cuda, linalg, nn, optim
     from .runtime.arguments import (
         ArgumentTypeError,
         ArgumentValueError,
@@ -28,24 +35,36 @@ if TYPE_CHECKING:
     from .runtime.function import Function
     from .runtime.module import Module, TdslWarning, compile, load
     from .runtime.stats import Stats, stats
-    from .runtime.tensor import (
-        Size,
-        Tensor,
-        device,
+    from .runtime.tensor.device import device
+    from .runtime.tensor.dtype import (
+        bfloat16,
         dtype,
+        finfo,
         float16,
         float32,
         float64,
+        get_default_dtype,
+        iinfo,
         int8,
         int16,
         int32,
         int64,
-        is_grad_enabled,
-        no_grad,
-        tensor,
+        promote_types,
+        set_default_dtype,
         uint8,
     )
-    from .runtime.tensor import bool_ as bool
+    from .runtime.tensor.dtype import bool_ as bool
+    from .runtime.tensor.functions import *
+    from .runtime.tensor.modes import (
+        enable_grad,
+        inference_mode,
+        is_grad_enabled,
+        is_inference_mode_enabled,
+        no_grad,
+        set_grad_enabled,
+    )
+    from .runtime.tensor.size import Size
+    from .runtime.tensor.tensor import Tensor
 
 _HOME = {
     **dict.fromkeys(("Diagnostic", "TdslError"), "compiler.errors"),
@@ -56,13 +75,39 @@ _HOME = {
     "Function": "runtime.function",
     **dict.fromkeys(("Module", "TdslWarning", "compile", "load"), "runtime.module"),
     **dict.fromkeys(("Stats", "stats"), "runtime.stats"),
+    "Tensor": "runtime.tensor.tensor",
+    "Size": "runtime.tensor.size",
+    "device": "runtime.tensor.device",
     **dict.fromkeys(
         (
-            *("Size", "Tensor", "device", "dtype", "is_grad_enabled", "no_grad", "tensor"),
-            *("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"),
+            *("dtype", "finfo", "iinfo", "bfloat16", "float16", "float32", "float64", "uint8"),
+            *("int8", "int16", "int32", "int64", "bool", "get_default_dtype"),
+            *("half", "float", "double", "short", "int", "long"),
+            *("set_default_dtype", "promote_types"),
         ),
-        "runtime.tensor",
+        "runtime.tensor.dtype",
     ),
+    **dict.fromkeys(
+        (
+            *("no_grad", "enable_grad", "set_grad_enabled", "inference_mode"),
+            *("is_grad_enabled", "is_inference_mode_enabled"),
+        ),
+        "runtime.tensor.modes",
+    ),
+    **dict.fromkeys(
+        ("set_printoptions", "get_printoptions", "printoptions"), "runtime.tensor.printing"
+    ),
+}
+#: Names here that are Python's own there.
+_RENAMED = {"bool": "bool_"}
+#: Modules of the namespace, also for `import tdsl.nn as nn`.
+_MODULES = {
+    "autograd": "runtime.autograd",
+    "cuda": "runtime.cuda",
+    "linalg": "runtime.linalg",
+    "nn": "runtime.nn",
+    "optim": "runtime.optim",
+    "torch": "runtime.inside_torch",
 }
 
 __all__ = [
@@ -78,6 +123,7 @@ __all__ = [
     "TdslError",
     "TdslWarning",
     "Tensor",
+    "autograd",
     "bool",
     "compile",
     "device",
@@ -91,7 +137,9 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "load",
+    "nn",
     "no_grad",
+    "optim",
     "stats",
     "tensor",
     "uint8",
@@ -99,16 +147,50 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name.startswith("__"):
+        raise AttributeError(f"module 'tdsl' has no attribute {name!r}")
+    module = importlib.import_module(f".{_HOME.get(name, 'runtime.tensor.functions')}", __name__)
+    try:
+        value = _aliased(module, name)
+    except AttributeError:
         raise AttributeError(
             f"module 'tdsl' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
-        )
-    module = importlib.import_module(f".{home}", __name__)
-    value = getattr(module, "bool_" if name == "bool" else name)
+        ) from None
     globals()[name] = value
     return value
 
 
+def _aliased(module: Any, name: str) -> Any:
+    aliases = getattr(module, "ALIASES", {})
+    return aliases[name] if name in aliases else getattr(module, _RENAMED.get(name, name))
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_HOME, *_MODULES})
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `tdsl.nn` and its like, which are modules of the run time."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        parent, _, rest = name.partition(".")
+        first, dot, below = rest.partition(".")
+        if parent != __name__ or first not in _MODULES:
+            return None
+        home = f"{__name__}.{_MODULES[first]}{dot}{below}"
+        if importlib.util.find_spec(home) is None:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, origin=home, is_package=True)
+
+    def create_module(self, spec: Any) -> Any:
+        module = importlib.import_module(spec.origin)
+        self._own = module.__spec__  # which the import would replace
+        return module
+
+    def exec_module(self, module: Any) -> None:
+        module.__spec__ = self._own
+
+
+sys.meta_path.append(_Finder())

@@ -39,6 +39,7 @@ SIGNATURES: Mapping[str, ir.FunctionType] = {
     "PyLong_FromLongLong": ir.FunctionType(PTR, [I64]),
     "PyMem_RawFree": ir.FunctionType(VOID, [PTR]),
     "PyMem_RawMalloc": ir.FunctionType(PTR, [I64]),
+    "PyMem_RawRealloc": ir.FunctionType(PTR, [PTR, I64]),
     "PyObject_CallFunctionObjArgs": ir.FunctionType(PTR, [PTR], var_arg=True),
     "PyTuple_GetItem": ir.FunctionType(PTR, [PTR, I64]),
     "PyTuple_New": ir.FunctionType(PTR, [I64]),
@@ -46,6 +47,8 @@ SIGNATURES: Mapping[str, ir.FunctionType] = {
     "PyTuple_Size": ir.FunctionType(I64, [PTR]),
     "Py_DecRef": ir.FunctionType(VOID, [PTR]),
     "Py_IncRef": ir.FunctionType(VOID, [PTR]),
+    # array, flags
+    "array_flags": ir.FunctionType(VOID, [PTR, I32]),
     # subtype, dtype (a reference is taken over), rank, sizes, strides, data, flags, prototype
     "array_new": ir.FunctionType(PTR, [PTR, PTR, I32, PTR, PTR, PTR, I32, PTR]),
 }

@@ -21,6 +21,7 @@ from typing import Any
 from llvmlite import ir
 
 from . import entry_table as table
+from .entry_blocks import SMALLEST, add_blocks
 from .entry_builder import (
     F32_T,
     F64_T,
@@ -61,6 +62,7 @@ def entry_module() -> ir.Module:
         "give": give(module),
     }
     parts["scalar"] = _scalar(module, parts["array"])
+    parts["new_array"] = _new_array(module, add_blocks(module))
     _enter(module, parts)
     release(module)
     return module
@@ -135,19 +137,17 @@ def _enter(module: ir.Module, parts: dict[str, Any]) -> None:
         b.store(NULL, b.item(made, k, PTR))
     result_records = b.item(records, b.mul(count, I64(table.RECORD)), I64)
     b.store(shapes, axis)
+    numbers = b.equal(_word(b, signature, table.ARRAYS), I64(0))
     with b.loop(outputs) as k:
         record = b.item(result_records, b.mul(k, I64(table.RECORD)), I64)
         at = b.item(pointers, b.add(count, k), PTR)
         rank = _word(b, record, table.RANK)
-        with b.if_else(b.equal(rank, I64(0))) as (scalar, array):
+        with b.if_else(b.and_(numbers, b.equal(rank, I64(0)))) as (scalar, array):
             with scalar:
                 b.store(b.item(cells, b.add(count, k), I64), at)
             with array:
-                dtype = _word(b, record, table.DTYPE, PTR)
                 shape = b.load(axis, typ=PTR)
-                b.c("Py_IncRef", dtype)
-                kind, ndim = b.entry("ndarray"), b.trunc(rank, I32)
-                new = b.c("array_new", kind, dtype, ndim, shape, NULL, NULL, I32(0), NULL)
+                new = b.call(parts["new_array"], [record, shape])
                 b.continue_if(b.not_(b.is_null(new)), undo)
                 b.store(new, b.item(made, k, PTR))
                 b.store(b.at(new, table.ARRAY_DATA, PTR), at)
@@ -167,7 +167,7 @@ def _enter(module: ir.Module, parts: dict[str, Any]) -> None:
     # values: arrays as they are, scalars as Python numbers, several as a tuple
     with b.loop(outputs) as k:
         record = b.item(result_records, b.mul(k, I64(table.RECORD)), I64)
-        with b.if_then(b.equal(_word(b, record, table.RANK), I64(0))):
+        with b.if_then(b.and_(numbers, b.equal(_word(b, record, table.RANK), I64(0)))):
             cell = b.item(cells, b.add(count, k), I64)
             number = b.call(parts["number"], [cell, record])
             b.continue_if(b.not_(b.is_null(number)), undo)
@@ -216,6 +216,42 @@ def _run(b: Builder, work: Any, signature: Any, args: Sequence[Any]) -> Any:
     status.add_incoming(unlocked, much)
     status.add_incoming(locked, little)
     return status
+
+
+def _new_array(module: ir.Module, take: Any) -> Any:
+    """`(record, sizes) -> object`: a new array; a large one in a kept block."""
+    b = routine(module, "tdsl_new_array", PTR, [PTR, PTR])
+    record, sizes = b.function.args
+    dtype, rank = _word(b, record, table.DTYPE, PTR), _word(b, record, table.RANK)
+    kind, ndim = b.entry("ndarray"), b.trunc(rank, I32)
+    count = b.variable(b.lshr(_word(b, record, table.BITS), I64(3)))
+    with b.loop(rank) as axis:
+        size = b.load(b.item(sizes, axis, I64), typ=I64)
+        b.store(b.mul(b.load(count, typ=I64), size), count)
+    b.c("Py_IncRef", dtype)
+    small, large = (b.function.append_basic_block(n) for n in ("small", "large"))
+    total = b.load(count, typ=I64)
+    b.cbranch(b.icmp_signed(">=", total, I64(SMALLEST)), large, small)
+    b.position_at_end(large)
+    block = b.call(take, [total])
+    b.continue_if(b.not_(b.is_null(block)), small)  # NumPy says that memory is short
+    flags = I32(table.ARRAY_READY | table.ARRAY_WRITABLE)
+    new = b.c("array_new", kind, dtype, ndim, sizes, NULL, block, flags, NULL)
+    failed = b.function.append_basic_block("failed")
+    other = Builder(failed)
+    other.c("PyMem_RawFree", block)
+    other.ret(NULL)
+    b.continue_if(b.not_(b.is_null(new)), failed)
+    b.c("array_flags", new, I32(table.ARRAY_LAYOUT))
+    own = b.byte(new, table.ARRAY_FLAGS)
+    b.store(b.or_(b.load(own, typ=I32), I32(table.ARRAY_OWNED)), own)
+    handler = b.entry("handler")
+    b.c("Py_IncRef", handler)
+    b.store(handler, b.byte(new, table.ARRAY_HANDLER))
+    b.ret(new)
+    b.position_at_end(small)
+    b.ret(b.c("array_new", kind, dtype, ndim, sizes, NULL, NULL, I32(0), NULL))
+    return b.function
 
 
 # --------------------------------------------------------------------------- arguments

@@ -25,13 +25,17 @@ ARRAY_RANK = HEAD + 8  # an int
 ARRAY_SIZES = HEAD + 16
 ARRAY_DTYPE = HEAD + 40
 ARRAY_FLAGS = HEAD + 48  # an int
+ARRAY_HANDLER = HEAD + 72  # the capsule of who frees the data (NEP 49)
 ARRAY_READY = 0x0001 | 0x0100  # C-contiguous, aligned
+ARRAY_OWNED = 0x0004  # frees its data
+ARRAY_WRITABLE = 0x0400
+ARRAY_LAYOUT = 0x0001 | 0x0002 | 0x0100  # what follows from sizes and strides
 
 # an array scalar's value
 SCALAR_VALUE = HEAD
 
-# PyArray_NewFromDescr's place in NumPy's table of C functions
-NEW_FROM_DESCR = 94
+# places in NumPy's table of C functions: PyArray_UpdateFlags, PyArray_NewFromDescr
+UPDATE_FLAGS, NEW_FROM_DESCR = 92, 94
 
 C_FUNCTIONS = (
     "PyBool_FromLong",
@@ -51,6 +55,7 @@ C_FUNCTIONS = (
     "PyLong_FromLongLong",
     "PyMem_RawFree",
     "PyMem_RawMalloc",
+    "PyMem_RawRealloc",
     "PyObject_CallFunctionObjArgs",
     "PyTuple_GetItem",
     "PyTuple_New",
@@ -59,7 +64,10 @@ C_FUNCTIONS = (
     "Py_DecRef",
     "Py_IncRef",
 )
-OBJECTS = ("array_new", "fail", "false", "float", "int", "ndarray", "slow", "true")
+OBJECTS = (
+    "array_flags", "array_new", "fail", "false", "float", "handler", "int", "madvise", "ndarray",
+    "slow", "true",
+)  # fmt: skip
 
 SLOT: dict[str, int] = {name: k for k, name in enumerate((*C_FUNCTIONS, *OBJECTS))}
 
@@ -68,6 +76,7 @@ SLOT: dict[str, int] = {name: k for k, name in enumerate((*C_FUNCTIONS, *OBJECTS
     PARAMS,  # how many parameters
     OUTPUTS,  # how many outputs
     RETURNS_TUPLE,
+    ARRAYS,  # whether a result without axes is an array, too, not a Python number
     PARAM_AXES,  # the ranks of all parameters together
     OUTPUT_AXES,
     DIMS,  # how many named dims
@@ -77,7 +86,7 @@ SLOT: dict[str, int] = {name: k for k, name in enumerate((*C_FUNCTIONS, *OBJECTS
     ENTER,  # address of the entry shared by all functions
     SCRATCH,  # the kept block of scratch memory
     HEADER,  # words of the header
-) = range(12)
+) = range(13)
 # … then a record for every parameter and every output
 (
     NAME,  # the parameter's interned name

@@ -39,6 +39,14 @@ class Diagnostic:
         return self.code.startswith("W")
 
 
+class OpError(Exception):
+    """An operator was applied to what it cannot take; `code` is the diagnostic's."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
 class TdslError(Exception):
     """The program is wrong. `diagnostics` lists every error found, in source order."""
 

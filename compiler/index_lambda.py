@@ -13,17 +13,10 @@ from dataclasses import dataclass
 from . import scalar as sc
 from .dims import Dim, dim, is_one
 from .dtypes import DType
+from .errors import OpError as OpError
 from .graph import Comp, Node, comp, identity_read, reduced_dtype
 from .scalar import Scalar
 from .span import BUILTIN, Span
-
-
-class OpError(Exception):
-    """An operator was applied to what it cannot take; `code` is the diagnostic's."""
-
-    def __init__(self, code: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.message, self.hint = code, message, hint
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import llvmlite.ir as ir
 
 from . import mathlib
 from .dtypes import BF16, F16, F32, F64, DType
-from .llvm_vector import constant, intrinsic, suffix, vector, width_of
+from .llvm_vector import constant, element_of, intrinsic, suffix, vector, width_of
 from .primitives import PRIMITIVES
 
 I1, I8, I16, I32, I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
@@ -110,6 +110,10 @@ def apply(
             return b.not_(args[0]) if name == "not" else _call(b, name + "_", args)
         case "compare":
             return _compare(b, name, args, of)
+        case "bits":
+            return b.not_(args[0]) if len(args) == 1 else _call(b, _BITS[name], args)
+        case "shift":
+            return _shift(b, name, args[0], args[1], of)
     if of.is_float:
         return rounded(b, _float(b, kind, name, args), to)
     if of.is_bool:  # min, max
@@ -128,6 +132,21 @@ def _math(
     if name == "pow" and literal == 2:
         return b.fmul(args[0], args[0])  # exact where pow is
     return mathlib.emit(name, b, args)
+
+
+_BITS = {"bitwise_and": "and_", "bitwise_or": "or_", "bitwise_xor": "xor"}
+
+
+def _shift(b: ir.IRBuilder, name: str, x: ir.Value, count: ir.Value, of: DType) -> ir.Value:
+    """A count outside the width, which LLVM leaves undefined, shifts every bit out. What is shifted
+    becomes 0 then, not the result: from `count < 64 ? x << count : 0` LLVM 22 makes one PTX shift
+    by the count's lower 32 bits."""
+    last = constant(x.type, element_of(x.type).width - 1)
+    inside = intrinsic(b, "llvm.umin", [count, last])
+    if name == "bitwise_right_shift" and of.kind == "i":
+        return b.ashr(x, inside)
+    kept = b.select(b.icmp_unsigned("<=", count, last), x, constant(x.type, 0))
+    return b.shl(kept, inside) if name == "bitwise_left_shift" else b.lshr(kept, inside)
 
 
 _ORDER = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}

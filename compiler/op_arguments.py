@@ -8,6 +8,9 @@ from .index_lambda import IndexLambda
 Dims = int | tuple[int, ...] | None
 Sizes = Dim | tuple[Dim, ...]
 Tensors = tuple[IndexLambda, ...]
+Window = int | tuple[int, ...]  # a number for every spatial dim, or one for each
+Padding = int | tuple[int, ...] | str
+Order = float | str  # of a norm
 
 
 def dims_of(d: Dims) -> tuple[int, ...] | None:

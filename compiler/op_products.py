@@ -9,7 +9,8 @@ from . import scalar as sc
 from .dims import Dim, is_one
 from .graph import comp
 from .index_lambda import IndexLambda, OpError
-from .op_views import diagonal, unsqueeze
+from .op_diagonals import diagonal
+from .op_views import unsqueeze
 from .scalar import Scalar
 
 

@@ -36,9 +36,15 @@ def _count(x: IndexLambda, axes: Sequence[int] | None) -> Dim:
 
 
 def var(
-    x: IndexLambda, dim: Dims = None, correction: int = 1, keepdim: bool = False
+    x: IndexLambda,
+    dim: Dims = None,
+    correction: int = 1,
+    keepdim: bool = False,
+    unbiased: bool | None = None,
 ) -> IndexLambda:
-    """Two passes: the mean, then the mean squared deviation."""
+    """Two passes: the mean, then the mean squared deviation. `unbiased` says 1 or 0 for
+    `correction`, by its older name."""
+    correction = correction if unbiased is None else int(unbiased)
     x = il.computed_once(x)
     deviation = il.apply("sub", x, mean(x, dim, True))
     total = il.reduce(il.apply("mul", deviation, deviation), "sum", dims_of(dim), keepdim)
@@ -46,19 +52,36 @@ def var(
 
 
 def std(
-    x: IndexLambda, dim: Dims = None, correction: int = 1, keepdim: bool = False
+    x: IndexLambda,
+    dim: Dims = None,
+    correction: int = 1,
+    keepdim: bool = False,
+    unbiased: bool | None = None,
 ) -> IndexLambda:
-    return call("root_of_squares", var(x, dim, correction, keepdim))
+    return call("root_of_squares", var(x, dim, correction, keepdim, unbiased))
 
 
-def norm(x: IndexLambda, dim: Dims = None, keepdim: bool = False) -> IndexLambda:
-    """The Euclidean norm; its gradient at 0 is 0."""
-    return call("root_of_squares", il.reduce(il.apply("mul", x, x), "sum", dims_of(dim), keepdim))
+def count_nonzero(input: IndexLambda, dim: Dims = None) -> IndexLambda:
+    return il.reduce(il.apply("ne", input, il.scalar(0)), "sum", dims_of(dim))
 
 
-def normalize(x: IndexLambda, dim: int = 1, eps: float = 1e-12) -> IndexLambda:
-    x = il.computed_once(x)
-    return il.apply("div", x, il.apply("max", norm(x, dim, True), il.scalar(eps)))
+def nansum(input: IndexLambda, dim: Dims = None, keepdim: bool = False) -> IndexLambda:
+    """The sum of what is not NaN."""
+    if not input.dtype.is_float:
+        return il.reduce(input, "sum", dims_of(dim), keepdim)
+    x = il.computed_once(input)
+    numbers = il.apply("where", il.apply("isnan", x), il.scalar(0), x)
+    return il.reduce(numbers, "sum", dims_of(dim), keepdim)
+
+
+def nanmean(input: IndexLambda, dim: Dims = None, keepdim: bool = False) -> IndexLambda:
+    """The mean of what is not NaN."""
+    if not input.dtype.is_float:
+        return mean(input, dim, keepdim)
+    x = il.computed_once(input)
+    present = il.cast(il.apply("not", il.apply("isnan", x)), x.dtype)
+    count = il.reduce(present, "sum", dims_of(dim), keepdim)
+    return il.apply("div", nansum(x, dim, keepdim), count)
 
 
 def _shift(x: IndexLambda, dims: Dims) -> IndexLambda:

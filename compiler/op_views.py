@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from . import index_lambda as il
 from . import scalar as sc
-from .dims import Dim, dim, is_one, product
+from .dims import Dim, is_one, product, provably_nonnegative
+from .dims import dim as dim_of
 from .index_lambda import IndexLambda, OpError
 from .op_arguments import Dims, Sizes, Tensors, dims_of
 from .scalar import Scalar
@@ -109,14 +110,6 @@ def flatten(x: IndexLambda, start_dim: int = 0, end_dim: int = -1) -> IndexLambd
     return reshape(x, shape)
 
 
-def diagonal(x: IndexLambda) -> IndexLambda:
-    """The main diagonal of the last two dims."""
-    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
-        raise OpError("E0501", f"diagonal needs a square matrix, got {il.type_text(x)}")
-    n = x.rank - 2
-    return il.reindex(x, x.shape[:-1], [*map(sc.index, range(n)), sc.index(n), sc.index(n)])
-
-
 def cat(tensors: Tensors, dim: int = 0) -> IndexLambda:
     first = tensors[0]
     axis = il.axis_of(dim, first.rank)
@@ -146,7 +139,7 @@ def cat(tensors: Tensors, dim: int = 0) -> IndexLambda:
     return IndexLambda(shape, body)
 
 
-_zero = dim(0)
+_zero = dim_of(0)
 
 
 def stack(tensors: Tensors, dim: int = 0) -> IndexLambda:
@@ -177,27 +170,63 @@ def pad(x: IndexLambda, pad: tuple[int, ...], value: float = 0.0) -> IndexLambda
     return IndexLambda(moved.shape, sc.op("where", inside, moved.body, sc.const(value)))
 
 
-def tril(x: IndexLambda, diagonal: int = 0) -> IndexLambda:
-    return _triangle(x, "le", diagonal)
-
-
-def triu(x: IndexLambda, diagonal: int = 0) -> IndexLambda:
-    return _triangle(x, "ge", diagonal)
-
-
-def _triangle(x: IndexLambda, keep: str, diagonal: int) -> IndexLambda:
-    if x.rank < 2:
-        raise OpError("E0502", f"a triangle needs a rank of 2 at least, got {il.type_text(x)}")
-    row, column = sc.index(x.rank - 2), sc.index(x.rank - 1)
-    kept = sc.op(keep, column, sc.op("add", row, sc.size(diagonal)))
-    return IndexLambda(x.shape, sc.op("where", kept, x.body, sc.const(0)))
-
-
-def index_select(x: IndexLambda, dim: int, index: IndexLambda) -> IndexLambda:
+def unflatten(x: IndexLambda, dim: int, sizes: Sizes) -> IndexLambda:
+    """One dim as several, row-major; one of the sizes may be -1."""
     axis = il.axis_of(dim, x.rank)
-    if index.rank != 1 or not index.dtype.is_integer:
-        raise OpError("E0402", f"index must be a vector of integers, got {il.type_text(index)}")
-    x = il.computed_once(x)
-    picked = sc.substitute_indices(il.computed_once(index).body, {0: sc.index(axis)})
-    at: list[Scalar] = [picked if k == axis else sc.index(k) for k in range(x.rank)]
-    return il.reindex(x, (*x.shape[:axis], index.shape[0], *x.shape[axis + 1 :]), at)
+    inner = list(sizes if isinstance(sizes, tuple) else (sizes,))
+    if sum(d.const == -1 for d in inner) == 1:
+        k = next(k for k, d in enumerate(inner) if d.const == -1)
+        inner[k] = _exact_quotient(x.shape[axis], product((*inner[:k], *inner[k + 1 :])))
+    return reshape(x, (*x.shape[:axis], *inner, *x.shape[axis + 1 :]))
+
+
+def movedim(x: IndexLambda, source: Dims, destination: Dims) -> IndexLambda:
+    """Each dim of `source` goes to the place in `destination`; the others keep their order."""
+    sources = [il.axis_of(d, x.rank) for d in dims_of(source) or ()]
+    places = [il.axis_of(d, x.rank) for d in dims_of(destination) or ()]
+    if len(sources) != len(places) or any(len(set(a)) < len(a) for a in (sources, places)):
+        raise OpError("E0502", f"movedim pairs distinct dims, got {source} and {destination}")
+    rest = iter(k for k in range(x.rank) if k not in sources)
+    moved = dict(zip(places, sources, strict=True))
+    return il.permute(x, [moved[k] if k in moved else next(rest) for k in range(x.rank)])
+
+
+def narrow(x: IndexLambda, dim: int, start: int, length: Sizes) -> IndexLambda:
+    """`length` elements of `dim` from `start` on, which may count from the end."""
+    if isinstance(length, tuple):
+        raise OpError("E0503", "narrow takes one length")
+    axis = il.axis_of(dim, x.rank)
+    size = x.shape[axis]
+    first = size + start if start < 0 else dim_of(start)
+    if provably_nonnegative(first + length - size - 1) or provably_nonnegative(-length - 1):
+        raise OpError("E0503", f"narrow: {length} elements from {start} on, of {size}")
+    at = [sc.index(k) for k in range(x.rank)]
+    at[axis] = sc.affine({axis: dim_of(1)}, first)
+    return il.reindex(x, (*x.shape[:axis], length, *x.shape[axis + 1 :]), at)
+
+
+def select(x: IndexLambda, dim: int, index: int) -> IndexLambda:
+    """The slice at one position of `dim`, which may count from the end."""
+    axis = il.axis_of(dim, x.rank)
+    if not x.rank:
+        raise OpError("E0502", "select takes a dim, and a scalar has none")
+    size = x.shape[axis].const
+    if size is not None and not -size <= index < size:
+        raise OpError("E0502", f"position {index} of a dim of size {size}")
+    position = sc.size(x.shape[axis] + index if index < 0 else index)
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    rest = iter(range(x.rank - 1))
+    at = [position if k == axis else sc.index(next(rest)) for k in range(x.rank)]
+    return il.reindex(x, shape, at)
+
+
+def unfold(x: IndexLambda, dimension: int, size: int, step: int) -> IndexLambda:
+    """Windows of `size` elements, `step` apart, along `dimension`; a window's elements last."""
+    axis = il.axis_of(dimension, x.rank)
+    if size < 0 or step < 1 or not x.rank:
+        raise OpError("E0503", f"unfold of {il.type_text(x)} in windows of {size}, {step} apart")
+    at = [sc.index(k) for k in range(x.rank)]
+    at[axis] = sc.affine({axis: dim_of(step), x.rank: dim_of(1)})
+    windows = (x.shape[axis] - size) // step + 1
+    shape = (*x.shape[:axis], windows, *x.shape[axis + 1 :], dim_of(size))
+    return il.reindex(il.computed_once(x), shape, at)

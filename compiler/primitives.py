@@ -29,6 +29,8 @@ class Typing(Enum):
     FLOAT = "arguments promote; integers become the default float"
     COMPARE = "arguments promote; the result is bool"
     LOGIC = "arguments and result are bool"
+    BITS = "arguments promote to one integer dtype, or bool, which is the result's"
+    SHIFT = "like BITS, without bool"
     TEST = "one float argument; the result is bool"
     WHERE = "a bool, then two arguments that promote"
     CAST = "the result's dtype is stated"
@@ -124,6 +126,7 @@ def _rsqrt(x: Any) -> Any:
 
 A, S, F = Typing.ARITHMETIC, Typing.SAME, Typing.FLOAT
 C, L, T = Typing.COMPARE, Typing.LOGIC, Typing.TEST
+B, H = Typing.BITS, Typing.SHIFT
 ANY = (-4.0, 4.0)
 POSITIVE = (0.05, 8.0)
 NONZERO = (0.3, 4.0)
@@ -221,6 +224,14 @@ _ROWS = (
     _p("isnan", T, np.isnan, "0", "isnan"),
     _p("isinf", T, np.isinf, "0", "isinf"),
     _p("isfinite", T, np.isfinite, "0", "isfinite"),
+    # bits; a shift to the right brings in the sign, or zeros where the dtype is unsigned, and a
+    # count outside 0 … bits - 1 shifts every bit out (as NumPy's and PyTorch's do)
+    _p("bitwise_and", B, np.bitwise_and, ("0", "0"), "bits"),
+    _p("bitwise_or", B, np.bitwise_or, ("0", "0"), "bits"),
+    _p("bitwise_xor", B, np.bitwise_xor, ("0", "0"), "bits"),
+    _p("bitwise_not", B, np.invert, "0", "bits"),
+    _p("bitwise_left_shift", H, np.left_shift, ("0", "0"), "shift"),
+    _p("bitwise_right_shift", H, np.right_shift, ("0", "0"), "shift"),
     # structure
     _p("where", Typing.WHERE, np.where, ("0", "1", "1"), "select"),
     _p("cast", Typing.CAST, None, "1", "cast"),

@@ -30,9 +30,10 @@ from .graph import Comp, Function, Node, postorder
 ENTER = ir.FunctionType(PTR, [PTR, PTR, I64, PTR, I64, PTR])
 
 
-def add_entry(module: ir.Module, fn: Function) -> None:
-    """Add the entry of `fn` to the module that defines its `tdsl_run` and `tdsl_arena`."""
-    signature = _signature(module, fn)
+def add_entry(module: ir.Module, fn: Function, arrays: bool = False) -> None:
+    """Add the entry of `fn` to the module that defines its `tdsl_run` and `tdsl_arena`. Results
+    without axes are Python numbers, or arrays of rank 0 if `arrays`."""
+    signature = _signature(module, fn, arrays)
     _bind(module, fn)
     for name, again in (("tdsl_call", 0), ("tdsl_again", 1)):
         entry = ir.Function(module, ir.FunctionType(PTR, [PTR, PTR, I64, PTR]), name)
@@ -41,11 +42,12 @@ def add_entry(module: ir.Module, fn: Function) -> None:
         b.ret(b.call(enter, [*entry.args, I64(again), signature], tail=True))
 
 
-def _signature(module: ir.Module, fn: Function) -> Any:
+def _signature(module: ir.Module, fn: Function, arrays: bool) -> Any:
     words = [0] * table.HEADER
     words[table.PARAMS] = len(fn.params)
     words[table.OUTPUTS] = len(fn.outputs)
     words[table.RETURNS_TUPLE] = int(fn.returns_tuple)
+    words[table.ARRAYS] = int(arrays)
     words[table.PARAM_AXES] = sum(len(p.shape) for p in fn.params)
     words[table.OUTPUT_AXES] = sum(len(o.shape) for o in fn.outputs)
     words[table.DIMS] = len(fn.dims)

@@ -31,6 +31,7 @@ from .dtypes import (
     DType,
     promote,
 )
+from .errors import OpError
 from .primitives import PRIMITIVES, Typing
 
 if TYPE_CHECKING:
@@ -236,6 +237,9 @@ def op(name: str, *args: Scalar) -> Scalar:
         case Typing.FLOAT:
             common = _float(_common(args))
             return _apply(name, [convert(a, common) for a in args], common)
+        case Typing.BITS | Typing.SHIFT:
+            common = _of_bits(name, args, shift=row.typing is Typing.SHIFT)
+            return _apply(name, [convert(a, common) for a in args], common)
         case Typing.TEST:
             common = _float(_common(args))
             return _apply(name, [convert(a, common) for a in args], BOOL)
@@ -326,6 +330,17 @@ def _float(d: DType) -> DType:
     if d.is_float:
         return d
     return WEAK_FLOAT if d is WEAK_INT else DEFAULT_FLOAT
+
+
+def _of_bits(name: str, args: Sequence[Scalar], shift: bool) -> DType:
+    """The dtype of an operation on bits. A scalar function's parameters are of any dtype until it
+    is called."""
+    common = _common(args)
+    if common is not REAL and (common.is_float or (shift and common.is_bool)):
+        kinds = "integers" if shift else "integers or bools"
+        shown = " and ".join(str(a.dtype) for a in args)
+        raise OpError("E0402", f"{name} takes {kinds}, got {shown}")
+    return common
 
 
 def _index_arithmetic(name: str, args: Sequence[Scalar]) -> Scalar | None:

@@ -63,7 +63,7 @@ def _verify_op(x: sc.Op, where: str) -> None:
     assert len(x.args) == row.arity, f"{where}: {x.name} arity"
     kinds = [a.dtype for a in x.args]
     match row.typing:
-        case Typing.ARITHMETIC | Typing.SAME | Typing.FLOAT:
+        case Typing.ARITHMETIC | Typing.SAME | Typing.FLOAT | Typing.BITS | Typing.SHIFT:
             assert all(_same(k, x.dtype) for k in kinds), f"{where}: {x.name} of {kinds}"
         case Typing.COMPARE | Typing.LOGIC | Typing.TEST:
             assert x.dtype.is_bool, f"{where}: {x.name}"

@@ -13,7 +13,7 @@ from ..compiler import dtypes
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
 from ..compiler.index_lambda import IndexLambda, OpError
-from ..compiler.ops import ROWS
+from ..compiler.ops import CALLED, ROWS
 from ..compiler.scalar import ScalarFunction
 from .check_arguments import bind, evaluate_all
 from .check_frame import (
@@ -62,7 +62,7 @@ def call(frame: Frame, e: Call, ix: Indices | None) -> Value:
     if name in frame.locals or name in frame.dims:
         hint = f"one element of it is `{name}[…]`" if name in frame.locals else None
         return frame.error("E0308", f"`{name}` is a value, not a function", e.func.span, hint)
-    known = [*frame.linker.declared(frame.module), *ROWS, *dtypes.BY_NAME, "grad"]
+    known = [*frame.linker.declared(frame.module), *CALLED, *dtypes.BY_NAME, "grad"]
     near = did_you_mean(name, known)
     hint = f"did you mean `{near}`?" if near else None
     return frame.error("E0301", f"no function is called `{name}`", e.func.span, hint)

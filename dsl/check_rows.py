@@ -159,8 +159,12 @@ def _argument(frame: Frame, row: Row, p: inspect.Parameter, e: Expr, ix: Indices
             read = number if isinstance(number, bool) else None
         case "str":
             read = value if isinstance(value, str) else None
-        case "Dims":
+        case "Dims" | "Window":
             read = _several(value, static_int)
+        case "Padding":
+            read = value if isinstance(value, str) else _several(value, static_int)
+        case "Order":
+            read = value if isinstance(value, str) else static_number(value)
         case "tuple[int, ...]":
             one = static_int(value)
             read = _several(value, static_int) if one is None else (one,)
@@ -187,6 +191,9 @@ _WANTED = {
     "Dims": "a dim's position or a tuple of them (integer literals)",
     "tuple[int, ...]": "a tuple of integer literals",
     "Sizes": "a size or a tuple of sizes",
+    "Window": "an integer literal or one for each dim",
+    "Padding": "an integer literal, one for each dim, or a string",
+    "Order": "a number literal or a string",
 }
 
 

@@ -13,7 +13,7 @@ from ..compiler import scalar as sc
 from ..compiler.dtypes import BY_NAME
 from ..compiler.formula import CONSTANTS
 from ..compiler.index_lambda import IndexLambda, OpError
-from ..compiler.ops import ROWS
+from ..compiler.ops import CALLED, ROWS
 from ..compiler.primitives import INFIX
 from . import check_calls, check_indices, check_literals, check_subscripts, check_types
 from .check_frame import Broken, Constant, Frame, TensorFunction, Value
@@ -128,7 +128,7 @@ def _unknown(frame: Frame, e: Name, ix: Indices | None) -> Value:
         return frame.error(
             "E0307", f"`{e.id}` is a dtype, not a value", e.span, f"`{e.id}(x)` converts to it"
         )
-    near = did_you_mean(e.id, [*values, *frame.linker.declared(frame.module), *ROWS])
+    near = did_you_mean(e.id, [*values, *frame.linker.declared(frame.module), *CALLED])
     hint: str | None = None
     if near is not None:
         hint = f"did you mean `{near}`?"

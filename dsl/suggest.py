@@ -13,10 +13,6 @@ ELSEWHERE = {
     "array": "stack",
     "astype": "f32",
     "axis": "dim",
-    "clip": "clamp",
-    "concat": "cat",
-    "concatenate": "cat",
-    "diag": "diagonal",
     "double": "f64",
     "fabs": "abs",
     "float": "f32",
@@ -33,9 +29,6 @@ ELSEWHERE = {
     "ln": "log",
     "long": "i64",
     "power": "pow",
-    "repeat": "expand",
-    "swapaxes": "transpose",
-    "tile": "expand",
     "uint8": "u8",
 }
 

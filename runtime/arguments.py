@@ -180,8 +180,8 @@ def _as_array(where: _Place, value: Any) -> np.ndarray[Any, Any]:
         shown = "None" if value is None else f"a {type(value).__name__}"
         raise ArgumentTypeError(f"{where}, not {shown}")
     try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:
+        array = _exchanged(value) if _from_elsewhere(value) else np.asarray(value)
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
         if isinstance(value, list | tuple):
             raise ArgumentValueError(f"{where}, not a ragged nested list") from None
         raise ArgumentTypeError(
@@ -192,6 +192,19 @@ def _as_array(where: _Place, value: Any) -> np.ndarray[Any, Any]:
             return array
         raise ArgumentTypeError(f"{where}, not {_held(value, array)}")
     return array
+
+
+def _from_elsewhere(value: Any) -> bool:
+    """Whether another library's tensor offers its memory by DLPack."""
+    return hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic)
+
+
+def _exchanged(value: Any) -> np.ndarray[Any, Any]:
+    """Another library's tensor, without copying; bfloat16 as `ml_dtypes` calls it."""
+    from .dlpack import array_from_capsule, capsule_from
+
+    array, bfloat16 = array_from_capsule(capsule_from(value))
+    return array.view(_BFLOAT16) if bfloat16 else array
 
 
 def _held(value: Any, array: np.ndarray[Any, Any]) -> str:

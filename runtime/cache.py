@@ -42,7 +42,7 @@ class Entry:
 def fingerprint() -> str:
     """A hash of the compiler's own source files and of Python's version."""
     h = hashlib.sha256(sys.implementation.cache_tag.encode())
-    for folder in ("compiler", "dsl", "runtime"):
+    for folder in ("compiler", "dsl", "runtime", "runtime/tensor"):
         for file in sorted(os.scandir(_PACKAGE / folder), key=lambda e: e.name):
             if file.name.endswith((".py", ".lark")):
                 h.update(file.name.encode())

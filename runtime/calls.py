@@ -7,6 +7,7 @@ out of range. Out: the call's value, or the error that a user reads.
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,8 @@ import numpy as np
 
 from .arguments import OutOfRangeError, check_sizes, convert
 from .signature import Signature
-from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from .autograd import CallBackward
     from .function import Function
     from .native import Native
 
@@ -34,13 +33,35 @@ class Check:
 
 @dataclass
 class Owner:
-    """What the slow path knows of a function."""
+    """What the slow path knows of a function; `function` is the user's, if it still exists."""
 
     signature: Signature
     checks: Sequence[Check]
     function: ReferenceType[Function] | Callable[[], None]
-    node: type[CallBackward] | None = (
-        None  # of the backward pass; made at the first call that needs it
+
+    def slow(self, native: Native, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The value of a call that the native entry refused, or the error that says why."""
+        if _tensors_among(args, kwargs):
+            from .tensor.compiled_calls import call_with_tensors
+
+            function = self.function()
+            assert function is not None, "a function that is being called exists"
+            return call_with_tensors(function, args, kwargs)
+        return native.converted(*convert(self.signature, args, kwargs))
+
+    def out_of_range(self, check: Check, axis: int, value: int, size: int) -> None:
+        """Raise the error of a gather that found an index outside its dim."""
+        raise OutOfRangeError(
+            f"{self.signature.name}(): index {value} is out of range for axis {axis} of "
+            f"{check.tensor}, whose size is {size} ({check.position})"
+        )
+
+
+def _tensors_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether an argument is a Tensor; where none was made yet, nothing is imported for that."""
+    core = sys.modules.get(f"{__package__}.tensor.core")
+    return core is not None and any(
+        isinstance(a, core.TensorBase) for a in (*args, *kwargs.values())
     )
 
 
@@ -50,19 +71,11 @@ def slow_call(native: Native, args: Sequence[Any], kwargs: Mapping[str, Any], ag
     if again:  # of converted arguments nothing can be wrong but the sizes
         check_sizes(owner.signature, [np.shape(a) for a in args])
         raise RuntimeError(f"tdsl: {owner.signature.name}() refused converted arguments")
-    if any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
-        from .autograd import call_with_tensors
-
-        return call_with_tensors(native, args, kwargs)
-    return native.converted(*convert(owner.signature, args, kwargs))
+    return owner.slow(native, args, kwargs)
 
 
 def out_of_range(native: Native, address: int) -> None:
     """Raise the error of a gather that found an index outside its dim."""
     owner: Owner = native.owner
     which, axis, value, size = (ctypes.c_int64 * 4).from_address(address)
-    check = owner.checks[which]
-    raise OutOfRangeError(
-        f"{owner.signature.name}(): index {value} is out of range for axis {axis} of "
-        f"{check.tensor}, whose size is {size} ({check.position})"
-    )
+    owner.out_of_range(owner.checks[which], axis, value, size)

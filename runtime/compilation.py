@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,24 @@ def graph_of(source: Source, name: str, t: Transform | None) -> Function:
 
 def native_of(source: Source, name: str, t: Transform | None, function: Any) -> Native:
     """The loaded code; `function` is a weak reference to what the slow path calls back."""
-    key = cache.key("object", source.digest, name, str(t), machine_key())
+    key = ("object", source.digest, name, str(t))
+    return native_of_graph(
+        key,
+        lambda: graph_of(source, name, t),
+        lambda signature, checks: Owner(signature, checks, function),
+    )
+
+
+def native_of_graph(
+    content: Sequence[str],
+    graph: Callable[[], Function],
+    owner: Callable[[Signature, list[Check]], Owner],
+    *,
+    arrays: bool = False,
+) -> Native:
+    """The loaded code of `graph()`, from the disk cache where `content`, which says all that the
+    graph depends on, was compiled before. `arrays`: results without axes are arrays, too."""
+    key = cache.key(*content, machine_key())
     stored = cache.get(key)
     if stored is not None:
         try:
@@ -44,17 +62,17 @@ def native_of(source: Source, name: str, t: Transform | None, function: Any) -> 
             pass  # written by something else: compile anew
         else:
             counters.cache_hits += 1
-            return _load(stored.data, signature, checks, function)
-    code, signature, checks = compiled(graph_of(source, name, t))
+            return _load(stored.data, owner(signature, checks))
+    code, signature, checks = compiled(graph(), arrays)
     header = {
         "signature": to_json(signature),
         "checks": [[c.tensor, c.position] for c in checks],
     }
     cache.put(key, header, code)
-    return _load(code, signature, checks, function)
+    return _load(code, owner(signature, checks))
 
 
-def compiled(fn: Function) -> tuple[bytes, Signature, list[Check]]:
+def compiled(fn: Function, arrays: bool = False) -> tuple[bytes, Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
     from ..compiler import build, pipeline, target_cpu
     from ..compiler.python_entry import add_entry
@@ -66,18 +84,17 @@ def compiled(fn: Function) -> tuple[bytes, Signature, list[Check]]:
         stages = build.Build(ready, host)
         ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
         module = target_cpu.module_of(stages.loops, host)
-        add_entry(module, ready)
+        add_entry(module, ready, arrays)
         code = target_cpu.object_code(target_cpu.optimized(str(module), host), host)
     checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
     return code, signature_of(ready), checks
 
 
-def _load(code: bytes, signature: Signature, checks: list[Check], function: Any) -> Native:
-    owner = Owner(signature, checks, function)
-    names = [p.name for p in signature.params]
+def _load(code: bytes, owner: Owner) -> Native:
+    names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-    return Native(LoadedCode(code), entry, signature.name, names, owner)
+    return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
 
 
 @functools.cache

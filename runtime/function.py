@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .signature import Signature
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import inspect
 
     from ..compiler.graph import Function as Graph
+    from .tensor.kernels import Kernel
 
 
 class Function:
@@ -46,6 +48,8 @@ class Function:
     _compiled: bool
     _derived: dict[Transform, Function]
     _native: Callable[..., Any]
+    converted: Callable[..., Any]  # for arguments that were converted already
+    step: type[Any] | None  # of the backward pass; made at the first call that needs it
 
     def __new__(cls, source: Source, name: str, transform: Transform | None = None) -> Function:
         own = type("Function", (Function,), {"__module__": Function.__module__})
@@ -56,6 +60,7 @@ class Function:
         self._lock = threading.RLock()
         self._compiled = False
         self._derived = {}
+        self.step = None
         self.__name__ = self.__qualname__ = self.description.name
         self.__doc__ = self._documentation()
         return self
@@ -74,6 +79,7 @@ class Function:
 
             native = native_of(self._source, self._base, self._transform, weakref.ref(self))
             self._native = native.callable
+            self.converted = native.converted
             # a builtin is no descriptor: calling the instance calls it with the arguments alone
             type(self).__call__ = self._native  # type: ignore[method-assign]
             self._compiled = True
@@ -111,11 +117,12 @@ class Function:
         `(value, gradient, …)`, one gradient for each name."""
         return self._scalar_transform("value_and_grad", names)
 
-    def vjp_of(self, names: Sequence[str]) -> Function:
+    def vjp(self, *names: str) -> Function:
         """The vector-Jacobian product: a function of the same arguments and a cotangent for each
-        floating-point output, which returns a cotangent for each name."""
+        floating-point output, which returns a cotangent for each name (all floating-point
+        parameters if none is named)."""
         self._require_plain()
-        return self._derive(Transform("vjp", tuple(names)))
+        return self._derive(Transform("vjp", parameters_to_differentiate(self.description, names)))
 
     def _scalar_transform(self, kind: str, names: Sequence[str]) -> Function:
         self._require_plain()
@@ -123,18 +130,20 @@ class Function:
         require_scalar(self.description)
         return self._derive(Transform(kind, wrt))
 
-    @property
-    def differentiable(self) -> bool:
-        """Whether derivatives of it can be made: not of a derivative (its Tensors have no
-        history)."""
-        return self._transform is None
-
     def _require_plain(self) -> None:
-        if not self.differentiable:
+        if self._transform is not None:
             raise TypeError(
                 f"{self.__name__} is a derivative already; write `grad(…)` in a `def` to nest "
                 f"derivatives"
             )
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The graph as reverse mode takes it: with a vjp, to any order."""
+        from .tensor.kernels import Kernel
+
+        content = f"{self._source.digest} {self._base} {self._transform}"
+        return Kernel(content, self.graph)
 
     def _derive(self, transform: Transform) -> Function:
         with self._lock:

@@ -106,11 +106,15 @@ class Entry:
         self.code = code
         self.dtypes = [np.dtype(d.numpy) for d in STRONG]
         self._kept = (slow, fail)
+        self._handler = _Handler(code)
         objects = {
+            "array_flags": _numpy_function(table.UPDATE_FLAGS),
             "array_new": _numpy_function(table.NEW_FROM_DESCR),
             "fail": id(fail),
             "false": id(False),
             "float": id(float),
+            "handler": id(self._handler.capsule),
+            "madvise": _madvise(),
             "int": id(int),
             "ndarray": id(np.ndarray),
             "slow": id(slow),
@@ -129,6 +133,52 @@ class Entry:
         self._free(signature)
 
 
+class _MemoryHandler(ctypes.Structure):
+    """PyDataMem_Handler of NumPy's ndarraytypes.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 127),
+        ("version", ctypes.c_uint8),
+        ("context", ctypes.c_void_p),
+        ("malloc", ctypes.c_void_p),
+        ("calloc", ctypes.c_void_p),
+        ("realloc", ctypes.c_void_p),
+        ("free", ctypes.c_void_p),
+    )
+
+
+_new_capsule = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+)(("PyCapsule_New", ctypes.pythonapi))
+
+
+class _Handler:
+    """Who frees the memory of large results, as NumPy wants it: a capsule."""
+
+    _NAME = b"mem_handler"
+
+    def __init__(self, code: LoadedCode) -> None:
+        functions = [
+            code.address(f"tdsl_block_{name}") for name in ("new", "zeros", "renew", "free")
+        ]
+        self._struct = _MemoryHandler(b"tdsl", 1, None, *functions)
+        self.capsule = _new_capsule(ctypes.addressof(self._struct), self._NAME, None)
+        # arrays may outlive everything else, to the very end of the process: so must the code
+        # that frees them
+        for kept in (self._struct, code, self.capsule):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+
+def _madvise() -> int | None:
+    """The address of `madvise` on Linux, which asks for huge pages; None elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return _address(ctypes.CDLL(None).madvise)
+    except (OSError, AttributeError):
+        return None
+
+
 def _address(function: Any) -> int:
     value = ctypes.cast(function, ctypes.c_void_p).value
     assert value is not None
@@ -145,6 +195,9 @@ def _numpy_function(index: int) -> int:
     value = ctypes.c_void_p.from_address(base + index * table.POINTER).value
     assert value is not None
     return value
+
+
+_CAPSULE = type(importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API)
 
 
 def _check_layouts() -> None:
@@ -166,6 +219,7 @@ def _check_layouts() -> None:
         and ctypes.c_int.from_address(at + table.ARRAY_FLAGS).value & table.ARRAY_READY
         == table.ARRAY_READY
         and (ctypes.c_ssize_t * 2).from_address(sizes)[:] == [2, 3]
+        and word((word(at + table.ARRAY_HANDLER) or 0) + table.TYPE_OFFSET) == id(_CAPSULE)
         and ctypes.c_float.from_address(id(scalar) + table.SCALAR_VALUE).value == 1.5
         and ctypes.sizeof(ctypes.c_void_p) == table.POINTER
     )

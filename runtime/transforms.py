@@ -127,7 +127,7 @@ def transform(fn: Function, s: Signature, t: Transform) -> Function:
             params = list(fn.params)
             for ct in cotangents(s):
                 params.append(make_input(ct.name, len(params), ct.dtype, ct.shape, fn.span))
-            value = _inner_product(fn.outputs, params[len(fn.params) :])
+            value = inner_product(fn.outputs, params[len(fn.params) :])
         else:
             params, value = list(fn.params), fn.outputs[0]
         requests = [gradient(value, by_name[w], f"d{w}", fn.span) for w in t.wrt]
@@ -142,7 +142,7 @@ def transform(fn: Function, s: Signature, t: Transform) -> Function:
         )
 
 
-def _inner_product(outputs: Sequence[Node], cotangents: Sequence[Node]) -> Node:
+def inner_product(outputs: Sequence[Node], cotangents: Sequence[Node]) -> Node:
     """Σ output·cotangent over the floating-point outputs: its gradient is the vjp."""
     from ..compiler import scalar as sc
     from ..compiler.graph import comp, identity_read

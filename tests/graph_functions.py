@@ -96,7 +96,8 @@ def random_arrays(
     domains: Sequence[tuple[float, float]] = (),
     sizes: dict[str, int] | None = None,
 ) -> list[Array]:
-    """Uniform over each parameter's domain; integers over 0…1, which index everything here."""
+    """Uniform over each parameter's domain; integers without one over 0…1, which index everything
+    here."""
     out: list[Array] = []
     for k, p in enumerate(parameters):
         shape = p.size(SIZES if sizes is None else sizes)
@@ -105,6 +106,8 @@ def random_arrays(
             out.append(rng.uniform(low, high, shape).astype(p.dtype.numpy))
         elif p.dtype.is_bool:
             out.append(rng.integers(0, 2, shape).astype(bool))
+        elif k < len(domains):
+            out.append(rng.integers(int(low), int(high) + 1, shape).astype(p.dtype.numpy))
         else:
             out.append(rng.integers(0, 2, shape).astype(p.dtype.numpy))
     return out

@@ -12,6 +12,8 @@ import mpmath as mp
 from tdsl.compiler import scalar as sc
 from tdsl.compiler.scalar import Scalar
 
+from .random_cases import words
+
 
 def _atan2(y: Any, x: Any) -> Any:
     return mp.atan2(y, x)
@@ -47,6 +49,15 @@ def _gelu_tanh(x: Any) -> Any:
     return x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3)))
 
 
+def _left_shift(x: Any, count: Any) -> int:
+    return int(x) << int(count) if count >= 0 else 0
+
+
+def _right_shift(x: Any, count: Any) -> int:
+    """Of 64 bits; past them the sign is left."""
+    return int(x) >> int(count) if count >= 0 else -int(x < 0)
+
+
 #: What each primitive means, at any precision.
 PRIMITIVE_MEANING: Mapping[str, Callable[..., Any]] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y,
@@ -66,12 +77,29 @@ PRIMITIVE_MEANING: Mapping[str, Callable[..., Any]] = {
     "ge": lambda x, y: x >= y, "eq": lambda x, y: x == y, "ne": lambda x, y: x != y,
     "and": lambda x, y: bool(x) and bool(y), "or": lambda x, y: bool(x) or bool(y),
     "not": lambda x: not x, "isnan": mp.isnan, "isinf": mp.isinf, "isfinite": mp.isfinite,
+    "bitwise_and": lambda x, y: int(x) & int(y), "bitwise_or": lambda x, y: int(x) | int(y),
+    "bitwise_xor": lambda x, y: int(x) ^ int(y), "bitwise_not": lambda x: ~int(x),
+    "bitwise_left_shift": _left_shift, "bitwise_right_shift": _right_shift,
     "where": lambda c, x, y: x if c else y, "absorb": lambda x, y: x * y if x else mp.mpf(0),
     "stop_gradient": lambda x: x,
 }  # fmt: skip
 
+
+def _erf_step(gap: Any, y: Any) -> Any:
+    """Halley's method: from y towards where `gap` vanishes, `gap` in units of erf's slope."""
+    r = gap * mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+    return y + r / (1 - y * r)
+
+
+def _erfcinv_start(t: Any) -> Any:
+    above = mp.mpf("2.515517") + t * (mp.mpf("0.802853") + t * mp.mpf("0.010328"))
+    below = 1 + t * (mp.mpf("1.432788") + t * (mp.mpf("0.189269") + t * mp.mpf("0.001308")))
+    return (t - above / below) / mp.sqrt(2)
+
+
 #: What each pointwise row means.
 ROW_MEANING: Mapping[str, Callable[..., Any]] = {
+    **{f"philox_{k}": lambda seed, at, k=k: words(seed, at, 1)[0][k] for k in range(4)},
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
     "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)),
     "softplus": lambda x: mp.log1p(mp.exp(x)),
@@ -107,6 +135,40 @@ ROW_MEANING: Mapping[str, Callable[..., Any]] = {
     "clamp_both": lambda x, low, high: min(max(x, low), high),
     "clamp_min": lambda x, low: max(x, low),
     "clamp_max": lambda x, high: min(x, high),
+    "root_of_powers": lambda x, p: x ** (1 / p),
+    "power_of_size": lambda x, p: abs(x) ** p,
+    "addcmul": lambda x, a, b, value: x + value * a * b,
+    "addcdiv": lambda x, a, b, value: x + value * a / b,
+    "fmod": lambda x, y: x - y * trunc(x / y),
+    "truncated_quotient": lambda x, y: trunc(x / y),
+    "signbit": lambda x: x < 0,
+    "copysign": lambda x, y: abs(x) if y >= 0 else -abs(x),
+    "heaviside": lambda x, at_zero: at_zero if x == 0 else mp.mpf(x > 0),
+    "isposinf": lambda x: x == mp.inf,
+    "isneginf": lambda x: x == -mp.inf,
+    "logical_xor": lambda x, y: bool(x) != bool(y),
+    "nan_to_num": lambda x, nan, high, low: x,  # of a finite number
+    "fmax": max,
+    "fmin": min,
+    "logaddexp2": lambda x, y: mp.log(mp.power(2, x) + mp.power(2, y)) / mp.log(2),
+    "xlog1py": lambda x, y: x * mp.log1p(y) if x else mp.mpf(0),
+    "erfinv": mp.erfinv,
+    "erfinv_central": mp.erfinv,
+    "erfcinv_tail": lambda q: mp.erfinv(1 - q),
+    "erfcinv_start": _erfcinv_start,
+    "erfcinv_step": lambda q, y: _erf_step(mp.erfc(y) - q, y),
+    "erfinv_step": lambda x, y: _erf_step(x - mp.erf(y), y),
+    "tanh_fraction": lambda s: mp.sqrt(s) / mp.tanh(mp.sqrt(s)) - 1 if s else mp.mpf(0),
+    "celu": lambda x, alpha: x if x > 0 else alpha * mp.expm1(x / alpha),
+    "hardsigmoid": lambda x: min(max(x + 3, mp.mpf(0)), mp.mpf(6)) / 6,
+    "hardswish": lambda x: mp.mpf(0) if x <= -3 else x * min(x + 3, mp.mpf(6)) / 6,
+    "hardshrink": lambda x, size: x if abs(x) > size or size < 0 else mp.mpf(0),
+    "softshrink": lambda x, size: x - size if x > size else x + size if x < -size else mp.mpf(0),
+    "tanhshrink": lambda x: x - mp.tanh(x),
+    "threshold": lambda x, least, value: x if x > least else value,
+    "smooth_l1": lambda x, beta: x * x / beta / 2 if abs(x) < beta else abs(x) - beta / 2,
+    "huber": lambda x, delta: x * x / 2 if abs(x) <= delta else delta * (abs(x) - delta / 2),
+    "binary_surprise": lambda x, y: -y * mp.log(x) - (1 - y) * mp.log1p(-x),
 }  # fmt: skip
 
 

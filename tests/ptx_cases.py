@@ -63,6 +63,10 @@ def conditions(x: f32[n, m]):
 def bits(x: i64[n], y: i64[n]):
     return x // y, x % y, x // 3, x % 8, abs(x), sign(x), x**3, min(x, y), -x
 
+def random(x: f32[n], seed: i64, offset: i64):
+    kept = x * random_bernoulli(full(n, 0.5), seed, offset)
+    return kept, random_normal(seed, offset, (n, 2)), random_uniform(seed, offset, n, dtype="f64")
+
 def halves(x: f16[n, m]):
     return x * x + 1, exp(x), sum(x, dim=1), max(x, dim=0), f32(x)
 
@@ -154,6 +158,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "whole_numbers": (whole(-9, 9, 4, 40, dtype="i4"),),
     "conditions": (numbers(4, 50),),
     "bits": (_bits, _by),
+    "random": (numbers(130), -5, 3_000_000_000),
     "halves": (numbers(3, 40, dtype="f2"),),
     "short_rows": (numbers(6, 3, dtype="f8"),),
     "matmul": (numbers(5, 6), numbers(6, 7)),
@@ -174,7 +179,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 """By function of SOURCE."""
 
-ELEMENTWISE = ("scaled", "activation", "activation_dx", "outer", "transposed", "bits", "shifted")
+ELEMENTWISE = (
+    "scaled", "activation", "activation_dx", "outer", "transposed", "bits", "random", "shifted",
+)  # fmt: skip
 """No reductions: the same bits as on the CPU."""
 
 
@@ -203,7 +210,9 @@ def _takes(p: Primitive, dtype: DType) -> bool:
     if p.typing.name == "LOGIC":
         return dtype.is_bool
     if dtype.is_bool:
-        return p.typing.name in ("SAME", "COMPARE")
+        return p.typing.name in ("SAME", "COMPARE", "BITS")
+    if p.typing.name in ("BITS", "SHIFT"):
+        return dtype.is_integer
     return dtype.is_float or p.typing.name in ("ARITHMETIC", "SAME", "COMPARE")
 
 

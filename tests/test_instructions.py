@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tdsl.compiler import graph as g
 from tdsl.compiler import scalar as sc
-from tdsl.compiler.dtypes import BF16, BOOL, F16, F32, F64, I8, I32, I64, U8, DType
+from tdsl.compiler.dtypes import BF16, BOOL, F16, F32, F64, I8, I16, I32, I64, U8, DType
+from tdsl.compiler.errors import OpError
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.primitives import PRIMITIVES, Typing
 
@@ -22,7 +23,9 @@ def test_every_primitive_agrees_with_numpy(dtype: DType) -> None:
     for row in PRIMITIVES.values():
         if row.typing in (Typing.CAST, Typing.WHERE):
             continue
-        if row.typing in (Typing.FLOAT, Typing.TEST) and not dtype.is_float:
+        of_floats = row.typing in (Typing.FLOAT, Typing.TEST)
+        of_integers = row.typing in (Typing.BITS, Typing.SHIFT)
+        if (of_floats and not dtype.is_float) or (of_integers and dtype.is_float):
             continue
         names.append(row.name)
         outputs.append(comp(op(row.name, *[at(p, 0) for p in params[: row.arity]]), ["n"], 1))
@@ -72,6 +75,50 @@ def test_division_by_a_literal() -> None:
         for c in (1, 2, 3, 8, 10, -3, 0)
     ]
     agrees(function([x], *outs), [np.arange(-40, 40)])
+
+
+BITS = [row.name for row in PRIMITIVES.values() if row.typing in (Typing.BITS, Typing.SHIFT)]
+
+
+@pytest.mark.parametrize("dtype", [U8, I8, I16, I32, I64], ids=str)
+def test_bits_and_shifts_by_any_count(dtype: DType) -> None:
+    """By registers and by literals; a count outside the width shifts every bit out."""
+    ends = np.iinfo(dtype.numpy)
+    around = [dtype.bits + k for k in (-1, 0, 1)]
+    special = [ends.min, ends.min + 1, 0, 1, 5, *around, ends.max]
+    special += [-1, -dtype.bits] if ends.min < 0 else []
+    x, y = (a.ravel() for a in np.meshgrid(np.array(special, dtype.numpy), special))
+    params = [param("x", 0, ["n"], dtype), param("y", 1, ["n"], dtype)]
+    reads = [at(p, 0) for p in params]
+    outs = [comp(op(name, *reads[: PRIMITIVES[name].arity]), ["n"], 1) for name in BITS]
+    for name in BITS:
+        if PRIMITIVES[name].typing is Typing.SHIFT:
+            outs += [comp(op(name, reads[0], const(c)), ["n"], 1) for c in special]
+    fn = function(params, *outs)
+    for got, want in zip(Native(fn)(x, y), interpret(fn, [x, y]), strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+    wide = {v: int(v) for v in special}
+    shifted = interpret(fn, [x, y])[BITS.index("bitwise_right_shift")]
+    for v, c, got in zip(x.tolist(), y.tolist(), shifted, strict=True):
+        assert got == (wide[v] >> c if 0 <= c < dtype.bits else -(v < 0))
+
+
+def test_bits_of_bools() -> None:
+    params = [param("x", 0, ["n"], BOOL), param("y", 1, ["n"], BOOL)]
+    reads = [at(p, 0) for p in params]
+    names = [name for name in BITS if PRIMITIVES[name].typing is Typing.BITS]
+    outs = [comp(op(name, *reads[: PRIMITIVES[name].arity]), ["n"], 1) for name in names]
+    assert all(o.dtype is BOOL for o in outs)
+    agrees(function(params, *outs), [np.arange(4) % 2 == 1, np.arange(4) > 1])
+
+
+def test_bits_of_floats_and_shifts_of_bools_are_refused() -> None:
+    x, b = at(param("x", 0, ["n"]), 0), at(param("b", 1, ["n"], BOOL), 0)
+    with pytest.raises(OpError, match="bitwise_and takes integers or bools, got f32 and bool"):
+        op("bitwise_and", x, b)
+    with pytest.raises(OpError, match="bitwise_left_shift takes integers, got bool and bool"):
+        op("bitwise_left_shift", b, b)
 
 
 def test_comparisons_and_tests_of_nan() -> None:

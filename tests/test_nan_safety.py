@@ -294,6 +294,36 @@ def test_kinks_at_0(name: str, at_0: float) -> None:
 # --------------------------------------------------------------------------- products
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "high", "at_high"),
+    [
+        ("relu6", 0, 6, 0),
+        ("hardtanh", -1, 1, 0),
+        ("hardsigmoid", -3, 3, 0),
+        ("hardswish", -3, 3, 1),
+    ],
+)
+def test_saturating_activations_at_their_bounds(
+    name: str, low: float, high: float, at_high: float
+) -> None:
+    bounds = (low, high) if name == "hardtanh" else ()
+    first, second = derivatives(lambda x: apply(name, x, *bounds), [low, high])
+    assert first == [0, at_high]
+    assert second == [0, 0]
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 3, math.inf, -math.inf])
+def test_norms_of_any_order_at_0(p: float) -> None:
+    assert_derivatives(lambda x: apply("norm", x, p=p), [0.0, 0.0, 0.0], [0, 0, 0], [0, 0, 0])
+
+
+def test_ties_of_a_window_go_to_the_first() -> None:
+    def pool(x: IndexLambda) -> IndexLambda:
+        return apply("max_pool1d", apply("unsqueeze", x, 0), 3)
+
+    assert_derivatives(pool, [1.0, 2.0, 2.0, 0.0, 0.0, 0.0], [0, 1, 0, 1, 0, 0], [0] * 6)
+
+
 @pytest.mark.parametrize("x", [[2.0, 3.0, 4.0], [2.0, 0.0, 4.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
 def test_products_with_zeros(x: list[float]) -> None:
     a, b, c = x

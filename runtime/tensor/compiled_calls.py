@@ -1,0 +1,92 @@
+"""Calls of compiled functions with Tensors: they come back as Tensors, with a step named after
+the function.
+
+In: a `Function` and its arguments. Out: Tensors whose history is the call, so that `backward`
+runs the function's compiled vjp, and the vjp of that for higher orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arguments import convert, match_names
+from . import dtype as dt
+from .core import TensorBase, kind, wrap
+from .modes import mode
+from .saved import KernelBackward, record
+from .tape import needs_grad
+
+if TYPE_CHECKING:
+    from ..function import Function
+    from .tensor import Tensor
+
+
+class CallBackward(KernelBackward):
+    """The step of a compiled function's call; every function's own subclass bears its name."""
+
+    __slots__ = ()
+
+
+def call_with_tensors(
+    function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """`function(*args, **kwargs)` with Tensors among the arguments."""
+    signature = function.description
+    given = match_names(signature, args, kwargs)
+    operands: list[Any] = []
+    for p, a in zip(signature.params, given, strict=True):
+        want = dt.OF_COMPILED[p.dtype]
+        if isinstance(a, TensorBase) and _widens(a._kind.dtype, want):
+            a = a.to(want)  # type: ignore[attr-defined]
+        operands.append(a)
+    values = convert(signature, [_bare(a) for a in operands], {})
+    result = function.converted(*values)
+    several = result if isinstance(result, tuple) else (result,)
+    results = [_tensor(r, dt.OF_COMPILED[o.dtype]) for r, o in zip(
+        several, signature.outputs, strict=True
+    )]
+    if mode.grad:
+        positions = tuple(
+            k for k, a in enumerate(operands)
+            if isinstance(a, TensorBase) and needs_grad(a)  # type: ignore[arg-type]
+        )  # fmt: skip
+        if positions:
+            kept = [
+                a if isinstance(a, TensorBase) else v
+                for a, v in zip(operands, values, strict=True)
+            ]
+            record(function.kernel, kept, positions, results, _step_class(function))
+            for r in results:
+                if r._grad_fn is not None:
+                    r._grad_fn.metadata["position"] = signature.position
+    return tuple(results) if signature.returns_tuple else results[0]
+
+
+def _widens(own: dt.dtype, want: dt.dtype) -> bool:
+    """Whether a Tensor may convert to a parameter's dtype: where no value is lost."""
+    return own is not want and bool(np.can_cast(own.numpy, want.numpy, "safe")) and (
+        dt.bfloat16 not in (own, want)
+    )
+
+
+def _bare(a: Any) -> Any:
+    """The memory of a Tensor; anything else as it is."""
+    return a._array if isinstance(a, TensorBase) else a
+
+
+def _tensor(value: Any, own: dt.dtype) -> Tensor:
+    array = np.asarray(value, dtype=own.numpy)
+    return wrap(array, kind(own, array.ndim))
+
+
+def _step_class(function: Function) -> type[CallBackward]:
+    """The class of the steps of one function, named after it."""
+    found: type[CallBackward] | None = function.step
+    if found is None:
+        words = function.description.name.split("_")
+        name = "".join(w[:1].upper() + w[1:] for w in words) + "Backward"
+        found = function.step = type(name, (CallBackward,), {"__slots__": ()})
+    return found

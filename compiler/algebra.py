@@ -5,6 +5,7 @@ In: a comprehension. Out: an equal, cheaper one with the equation that made it, 
     Σ_k a·b[k]  =  a·Σ_k b[k]         a factor that does not depend on the summed index leaves
     Σ_k a       =  n·a                a sum of a broadcast
     max_k a     =  a                  likewise max, min, any, all (the extent known to be > 0)
+    Σ_k (a[k] if k == e else 0)  =  a[e]      e known to be an index
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 from . import index_lambda as il
 from . import scalar as sc
 from .dims import Dim, dim, provably_positive
+from .facts import decide
 from .graph import Comp, Node, comp
-from .scalar import Scalar
+from .scalar import Affine, Scalar
 
 
 def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
@@ -24,6 +26,10 @@ def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
         body = sc.substitute_indices(node.body, dict.fromkeys(single, sc.size(0)))
         body = sc.convert(body, node.dtype)
         return f"{node.reducer} of one element", _without_indices(node, single, body, node.name)
+    if node.reducer == "sum":
+        chosen = _chosen_term(node)
+        if chosen is not None:
+            return "sum[k](a[k] if k == e else 0) = a[e]", chosen
     if node.reducer == "sum" and node.dtype.is_float:
         return _factor_out(node)
     if node.reducer in ("max", "min", "any", "all"):
@@ -34,6 +40,55 @@ def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
                 node, free, node.body, node.name
             )
     return None
+
+
+def _chosen_term(node: Comp) -> Comp | None:
+    match node.body:
+        case sc.Op("where", (test, then, other)) if sc.is_literal(other, 0):
+            pass
+        case _:
+            return None
+    tests = _conjuncts(test)
+    extents = dict(enumerate(node.extents))
+    for position, equation in enumerate(tests):
+        for k in node.reduced:
+            e = _solved(equation, k)
+            if e is None or decide(sc.op("ge", e, sc.size(0)), extents) is not True:
+                continue
+            if decide(sc.op("lt", e, sc.size(node.extents[k])), extents) is not True:
+                continue
+            body = then
+            for rest in (*tests[:position], *tests[position + 1 :]):
+                body = sc.op("where", rest, body, sc.const(0, then.dtype))
+            return _without_indices(node, [k], sc.substitute_indices(body, {k: e}), node.name)
+    return None
+
+
+def _conjuncts(test: Scalar) -> list[Scalar]:
+    match test:
+        case sc.Op("and", (a, b)):
+            return [*_conjuncts(a), *_conjuncts(b)]
+        case _:
+            return [test]
+
+
+def _solved(equation: Scalar, k: int) -> Affine | None:
+    """What index `k` is equal to where `equation` holds, if it says so."""
+    match equation:
+        case sc.Op("eq", (a, b)):
+            x, y = sc.as_affine(a), sc.as_affine(b)
+        case _:
+            return None
+    if x is None or y is None:
+        return None
+    difference = sc.as_affine(sc.op("sub", x, y))
+    if difference is None:
+        return None
+    slope = dict(difference.terms).get(k)
+    if slope is None or slope.const not in (1, -1):
+        return None
+    rest = sc.affine({n: c for n, c in difference.terms if n != k}, difference.const)
+    return sc.as_affine(sc.op("neg", rest) if slope.const == 1 else rest)
 
 
 def _factor_out(node: Comp) -> tuple[str, Node] | None:

@@ -228,6 +228,15 @@ class Real:
         args = [self.value, other.value]
         return Real(self.builder, intrinsic(self.builder, "llvm.copysign", args))
 
+    def times_power_of_two(self, n: Integer) -> Real | None:
+        """self·2^n rounded once, if the target has an instruction for it."""
+        if not getattr(self.builder.module, "scales_by_powers", False):
+            return None
+        exponent = n if self.bits == 32 else n.narrowed(32)
+        types = [self.value.type, exponent.value.type]
+        args = [self.value, exponent.value]
+        return Real(self.builder, intrinsic(self.builder, "llvm.ldexp", args, overload=types))
+
     def _call(self, name: str) -> Real:
         return Real(self.builder, intrinsic(self.builder, name, [self.value]))
 

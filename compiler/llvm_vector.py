@@ -14,6 +14,14 @@ from typing import Any
 import llvmlite.ir as ir
 
 
+class TargetModule(ir.Module):  # type: ignore[misc]  # llvmlite has no types
+    """A module that says what its target does in one instruction where others need several."""
+
+    def __init__(self, name: str, *, scales_by_powers: bool = False) -> None:
+        super().__init__(name)
+        self.scales_by_powers = scales_by_powers  # x·2^n of vectors, subnormals included
+
+
 def vector(element: ir.Type, width: int) -> ir.Type:
     """`<width x element>`, or `element` itself for width 1."""
     return element if width == 1 else ir.VectorType(element, width)

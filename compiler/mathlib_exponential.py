@@ -54,7 +54,11 @@ def power_of_two(n: Integer, like: Real) -> Real:
 
 
 def scaled(x: Real, n: Integer) -> Real:
-    """x·2^n in two steps, so that the result may be subnormal and n beyond the exponents."""
+    """x·2^n, by one instruction, or in two steps so that the result may be subnormal and n beyond
+    the exponents: the first step is exact, so both round once."""
+    done = x.times_power_of_two(n)
+    if done is not None:
+        return done
     half = n >> 1
     return x * power_of_two(half, x) * power_of_two(n - half, x)
 

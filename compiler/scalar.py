@@ -16,7 +16,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -320,21 +320,15 @@ def _apply(name: str, args: Iterable[Scalar], dtype: DType) -> Op:
 
 
 def _common(args: Sequence[Scalar]) -> DType:
-    common = args[0].dtype
-    for a in args[1:]:
-        common = promote(common, a.dtype)
-    return common
+    return reduce(promote, (a.dtype for a in args))
 
 
 def _float(d: DType) -> DType:
-    if d.is_float:
-        return d
-    return WEAK_FLOAT if d is WEAK_INT else DEFAULT_FLOAT
+    return d if d.is_float else WEAK_FLOAT if d is WEAK_INT else DEFAULT_FLOAT
 
 
 def _of_bits(name: str, args: Sequence[Scalar], shift: bool) -> DType:
-    """The dtype of an operation on bits. A scalar function's parameters are of any dtype until it
-    is called."""
+    """Of an operation on bits; a scalar function's parameters have any dtype until it is called."""
     common = _common(args)
     if common is not REAL and (common.is_float or (shift and common.is_bool)):
         kinds = "integers" if shift else "integers or bools"

@@ -20,7 +20,7 @@ from .dims import Dim, provably_positive
 from .emit import emit
 from .frame import Frame
 from .instructions import I1, I64
-from .llvm_vector import constant
+from .llvm_vector import TargetModule, constant
 from .loops import Buffer, Loop, Nest
 from .lower import LoopProgram
 from .tile import Registers
@@ -181,7 +181,8 @@ def module_of(program: LoopProgram, machine: Machine) -> ir.Module:
     """All kernels, and the entry that calls them in order."""
     fn = program.program.kernels.function
     target = CpuTarget(machine.registers)
-    module = ir.Module(fn.name)
+    # LLVM makes vscalef of llvm.ldexp; elsewhere it would call the C library lane by lane
+    module = TargetModule(fn.name, scales_by_powers=machine.registers.vector_bytes == 64)
     module.triple = machine.triple
     module.data_layout = str(target_machine(machine).target_data)
     kernels = [emit(target, module, nest, fn.dims, len(fn.params)) for nest in program.nests]

@@ -180,7 +180,7 @@ def _as_array(where: _Place, value: Any) -> np.ndarray[Any, Any]:
         shown = "None" if value is None else f"a {type(value).__name__}"
         raise ArgumentTypeError(f"{where}, not {shown}")
     try:
-        array = _exchanged(value) if _from_elsewhere(value) else np.asarray(value)
+        array = _exchanged(where, value) if _from_elsewhere(value) else np.asarray(value)
     except (ValueError, TypeError, RuntimeError, BufferError) as error:
         if isinstance(value, list | tuple):
             raise ArgumentValueError(f"{where}, not a ragged nested list") from None
@@ -199,12 +199,15 @@ def _from_elsewhere(value: Any) -> bool:
     return hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic)
 
 
-def _exchanged(value: Any) -> np.ndarray[Any, Any]:
-    """Another library's tensor, without copying; bfloat16 as `ml_dtypes` calls it."""
+def _exchanged(where: _Place, value: Any) -> np.ndarray[Any, Any]:
+    """Another library's tensor, without copying. NumPy has no bfloat16: a parameter of that type
+    takes the bits, any other the values as float32."""
     from .dlpack import array_from_capsule, capsule_from
 
     array, bfloat16 = array_from_capsule(capsule_from(value))
-    return array.view(_BFLOAT16) if bfloat16 else array
+    if bfloat16 and where.parameter.dtype is not BF16:
+        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array
 
 
 def _held(value: Any, array: np.ndarray[Any, Any]) -> str:

@@ -30,7 +30,7 @@ _entry_lock = threading.Lock()
 def graph_of(source: Source, name: str, t: Transform | None) -> Function:
     """The checked function, or its transform with the gradients still requests."""
     fn = source.function(name)
-    return fn if t is None else transform(fn, signature_of(fn), t)
+    return fn if t is None else transform(fn, t)
 
 
 def native_of(source: Source, name: str, t: Transform | None, function: Any) -> Native:

@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .requests import (
+    parameters_to_differentiate,
+    parameters_to_map,
+    require_floats,
+    require_scalar,
+)
 from .signature import Signature
 from .source import Source
-from .transforms import (
-    Transform,
-    parameters_to_differentiate,
-    require_scalar,
-    transformed_signature,
-)
+from .transforms import Transform, transformed_signature
 
 if TYPE_CHECKING:
     import inspect
@@ -121,21 +122,48 @@ class Function:
         """The vector-Jacobian product: a function of the same arguments and a cotangent for each
         floating-point output, which returns a cotangent for each name (all floating-point
         parameters if none is named)."""
-        self._require_plain()
-        return self._derive(Transform("vjp", parameters_to_differentiate(self.description, names)))
+        return self._transformed("vjp", names)
+
+    def jvp(self, *names: str) -> Function:
+        """The Jacobian-vector product: a function of the same arguments and a tangent for each
+        name (`dx` for `x`), which returns the tangent of each floating-point output."""
+        return self._transformed("jvp", names)
+
+    def jacobian(self, *names: str) -> Function:
+        """The Jacobian: a function of the same arguments that returns, for each floating-point
+        output and in it for each name, the derivatives of every element by every element: an array
+        with the output's dims, then the parameter's."""
+        return self._transformed("jacobian", names)
+
+    def hessian(self, *names: str) -> Function:
+        """The Hessian of a scalar: the Jacobian of the gradient. For several names a tuple, row by
+        row: of `a`, `b` the blocks aa, ab, ba, bb."""
+        return self.grad(*names).jacobian(*names)
+
+    def hvp(self, *names: str) -> Function:
+        """The Hessian-vector product of a scalar: a function of the same arguments and a tangent
+        for each name, which returns the tangent of each gradient."""
+        return self._scalar_transform("hvp", names)
+
+    def vmap(self, in_dims: Any = 0) -> Function:
+        """The function for every element along one dim more, which leads in every result.
+
+        `in_dims` says where parameters have it: an int for all of them, a sequence with an int or
+        None (not mapped) for each, or a mapping from names. Raises ValueError and TypeError for
+        anything else.
+        """
+        wrt, at = parameters_to_map(self.description, in_dims)
+        return self._derive(Transform("vmap", wrt, at, self._transform))
 
     def _scalar_transform(self, kind: str, names: Sequence[str]) -> Function:
-        self._require_plain()
         wrt = parameters_to_differentiate(self.description, names)
         require_scalar(self.description)
-        return self._derive(Transform(kind, wrt))
+        return self._derive(Transform(kind, wrt, inner=self._transform))
 
-    def _require_plain(self) -> None:
-        if self._transform is not None:
-            raise TypeError(
-                f"{self.__name__} is a derivative already; write `grad(…)` in a `def` to nest "
-                f"derivatives"
-            )
+    def _transformed(self, kind: str, names: Sequence[str]) -> Function:
+        wrt = parameters_to_differentiate(self.description, names)
+        require_floats(self.description)
+        return self._derive(Transform(kind, wrt, inner=self._transform))
 
     @cached_property
     def kernel(self) -> Kernel:

@@ -10,7 +10,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from ..dsl.source import read_source
 from ..dsl.suggest import did_you_mean
@@ -89,16 +89,33 @@ class Module:
         return module_of, (self._source.path, self._source.text)
 
 
-def load(path: str | os.PathLike[str]) -> Module:
-    """The program in a file.
+def load(f: str | os.PathLike[str] | IO[bytes], map_location: Any = None, **options: Any) -> Any:
+    """The program in a file, as a `Module`; or the object that `save` wrote there. What the file
+    begins with tells which; `f` is a path or a binary file object.
 
-    Called again, it returns the same Module unless the file or one of its imports has changed.
-    Raises TdslError with every error of the program, a missing file included.
+    A path to a program that was loaded before gives the same Module, unless the file or one of its
+    imports has changed. `map_location` and `weights_only` are for saved objects
+    (`saving.load_saved`). Raises TdslError with every error of a program, a missing file included;
+    EOFError and RuntimeError for an empty and a damaged file of `save`.
     """
-    shown = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(shown, str):
-        raise TypeError(f"a path is a string or a Path, not {type(path).__name__}")
-    return module_of(shown, read_source(shown))
+    shown = os.fspath(f) if isinstance(f, os.PathLike) else f
+    if not isinstance(shown, str) and not hasattr(shown, "read"):
+        raise TypeError(f"a path is a string or a Path, not {type(f).__name__}")
+    if not (isinstance(shown, str) and shown.endswith(".tdsl")):
+        from .saving import is_saved, load_saved
+
+        if is_saved(shown):
+            return load_saved(shown, map_location, **options)
+    if map_location is not None or options:
+        raise ValueError(f"{', '.join(options) or 'map_location'}: for files that save wrote")
+    if isinstance(shown, str):
+        return module_of(shown, read_source(shown))
+    content = shown.read()
+    try:
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError:
+        raise RuntimeError("neither a program nor a file that save wrote") from None
+    return module_of(getattr(f, "name", None), text)
 
 
 def compile(text: str, path: str | os.PathLike[str] | None = None) -> Module:

@@ -107,7 +107,7 @@ class Entry:
         self.dtypes = [np.dtype(d.numpy) for d in STRONG]
         self._kept = (slow, fail)
         self._handler = _Handler(code)
-        objects = {
+        objects: dict[str, int | None] = {
             "array_flags": _numpy_function(table.UPDATE_FLAGS),
             "array_new": _numpy_function(table.NEW_FROM_DESCR),
             "fail": id(fail),
@@ -120,7 +120,7 @@ class Entry:
             "slow": id(slow),
             "true": id(True),
         }
-        pointers = [_address(getattr(ctypes.pythonapi, name)) for name in table.C_FUNCTIONS]
+        pointers: list[int | None] = [_address(getattr(ctypes.pythonapi, name)) for name in table.C_FUNCTIONS]
         pointers += [objects[name] for name in table.OBJECTS]
         slots = (ctypes.c_void_p * len(pointers)).from_address(code.address("tdsl_table"))
         for slot, value in enumerate(pointers):

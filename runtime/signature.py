@@ -61,6 +61,11 @@ class Signature:
         return f"def {self.name}({params}) -> {f'({results})' if self.returns_tuple else results}"
 
 
+def step_name(name: str) -> str:
+    """What autograd's step is called after a function, less `Backward`: `MeanLoss`."""
+    return "".join(w[:1].upper() + w[1:] for w in name.split("_"))
+
+
 def type_text(dtype: DType, shape: Iterable[Dim]) -> str:
     dims = ", ".join(str(d) for d in shape)
     return f"{dtype}[{dims}]" if dims else str(dtype)

@@ -1,8 +1,9 @@
-"""Derivatives of a function as functions: `grad`, `value_and_grad` and `vjp`.
+"""Functions made of a function: `grad`, `value_and_grad`, `vjp`, `jvp`, `hvp`, `jacobian`, `vmap`.
 
-In: a signature, or a checked function, and the names of parameters. Out: the signature, or the
-function, of the transform. The gradients themselves are requests that the compiler's gradient
-stage expands.
+In: a signature, or a checked function, and a `Transform`. Out: the signature, or the function, of
+the transform. Transforms apply to what transforms gave (`Transform.inner`). Derivatives are
+requests that the compiler's gradient stage expands; `jacobian` and `vmap` add indices to a graph
+whose requests were expanded.
 """
 
 from __future__ import annotations
@@ -11,92 +12,107 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..dsl.suggest import did_you_mean
-from .signature import Signature, Value
+from ..compiler.dims import Dim, named
+from .signature import Signature, Value, signature_of
 
 if TYPE_CHECKING:
-    from ..compiler.graph import Function, Node
+    from ..compiler.graph import Function, Input, Node
+
+_TEXTS = {
+    "grad": "The gradient of {base} with respect to {wrt}.",
+    "value_and_grad": "The value of {base} and its gradient with respect to {wrt}.",
+    "vjp": "The vector-Jacobian product of {base} for {wrt}.",
+    "jvp": "The Jacobian-vector product of {base} for {wrt}.",
+    "hvp": "The Hessian-vector product of {base} for {wrt}.",
+    "jacobian": "The Jacobian of {base} with respect to {wrt}: dims of the result, then of {wrt}.",
+    "vmap": "{base} for every element along one dim more of {wrt}.",
+}
 
 
 @dataclass(frozen=True)
 class Transform:
-    """`kind` is `value_and_grad` (value, then a gradient per name), `grad` (the gradients) or
-    `vjp` (cotangents of the floating-point outputs as further parameters; the gradients)."""
+    """What is made of a function, or of what the transform `inner` made of it.
+
+    - `value_and_grad`: the value, then a gradient for each name; `grad`: the gradients
+    - `vjp`: cotangents of the floating-point results as further parameters; the gradients
+    - `jvp`: a tangent for each name as further parameters; the results' tangents
+    - `hvp`: likewise; the tangents of the gradients
+    - `jacobian`: for each floating-point result, for each name: the derivatives
+    - `vmap`: `wrt` are the parameters that have one dim more, at the positions `in_dims`
+    """
 
     kind: str
     wrt: tuple[str, ...]
+    in_dims: tuple[int, ...] = ()
+    inner: Transform | None = None
 
     def name(self, base: str) -> str:
-        """What the function is called: `loss_dw`, `loss_and_dw`, `loss_vjp_w`."""
+        """What the function is called: `loss_dw`, `loss_and_dw`, `loss_vjp_w`, `loss_vmap`."""
+        if self.inner is not None:
+            base = self.inner.name(base)
         ds = "_".join(f"d{w}" for w in self.wrt)
-        return {
-            "grad": f"{base}_{ds}",
-            "value_and_grad": f"{base}_and_{ds}",
-            "vjp": f"{base}_vjp_{'_'.join(self.wrt)}",
-        }[self.kind]
+        match self.kind:
+            case "grad":
+                return f"{base}_{ds}"
+            case "value_and_grad":
+                return f"{base}_and_{ds}"
+            case "vmap":
+                return f"{base}_vmap"
+            case kind:
+                return f"{base}_{kind}_{'_'.join(self.wrt)}"
 
     def describe(self, base: str) -> str:
         """A docstring for the function."""
-        wrt = ", ".join(self.wrt)
-        return {
-            "grad": f"The gradient of {base} with respect to {wrt}.",
-            "value_and_grad": f"The value of {base} and its gradient with respect to {wrt}.",
-            "vjp": f"The vector-Jacobian product of {base} for {wrt}.",
-        }[self.kind]
+        return _TEXTS[self.kind].format(base=base, wrt=", ".join(self.wrt))
 
     def __str__(self) -> str:
-        return f"{self.kind}({', '.join(self.wrt)})"
+        where = f" at {self.in_dims}" if self.in_dims else ""
+        own = f"{self.kind}({', '.join(self.wrt)}{where})"
+        return own if self.inner is None else f"{own} of {self.inner}"
 
 
-def parameters_to_differentiate(s: Signature, names: Sequence[str]) -> tuple[str, ...]:
-    """`names`, or every floating-point parameter if there are none.
-
-    Raises ValueError for an unknown or repeated name, TypeError for a parameter that has no
-    derivative.
-    """
-    known = {p.name: p for p in s.params}
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"parameters are named by strings, not {type(name).__name__}")
-        if name not in known:
-            near = did_you_mean(name, known)
-            hint = f"; did you mean {near!r}?" if near else f" (it has {', '.join(known)})"
-            raise ValueError(f"{s.name} has no parameter {name!r}{hint}")
-        if not known[name].dtype.is_float:
-            raise TypeError(
-                f"{name} of {s.name} is {known[name].type_text}: only floating-point parameters "
-                f"have a gradient"
-            )
-    if len(set(names)) < len(names):
-        raise ValueError(f"a parameter is named twice: {', '.join(names)}")
-    if not names and not s.differentiable:
-        raise TypeError(f"{s.name} has no floating-point parameter: {s}")
-    return tuple(names) or s.differentiable
-
-
-def require_scalar(s: Signature) -> None:
-    """Raise TypeError unless the function returns one floating-point scalar."""
-    if s.returns_tuple or s.outputs[0].shape or not s.outputs[0].dtype.is_float:
-        result = str(s).rpartition(" -> ")[2]
-        raise TypeError(
-            f"{s.name} returns {result}: only a function that returns one floating-point scalar "
-            f"has a gradient (write a `def` that sums or picks what is to be differentiated)"
-        )
+# --------------------------------------------------------------------------- signatures
 
 
 def transformed_signature(s: Signature, t: Transform) -> Signature:
     """The signature of `t` applied to a function of signature `s`."""
+    name = t.name(s.name)
+    if t.inner is not None:
+        s = transformed_signature(s, t.inner)
     known = {p.name: p for p in s.params}
     gradients = tuple(replace(known[w], name="") for w in t.wrt)
     params, outputs = s.params, gradients
-    if t.kind == "value_and_grad":
-        outputs = (*s.outputs, *gradients)
-    elif t.kind == "vjp":
-        params = (*s.params, *cotangents(s))
-    several = t.kind == "value_and_grad" or len(t.wrt) > 1
+    match t.kind:
+        case "value_and_grad":
+            outputs = (*s.outputs, *gradients)
+        case "vjp":
+            params = (*s.params, *cotangents(s))
+        case "jvp":
+            params = (*s.params, *tangents(s, t.wrt))
+            outputs = tuple(o for o in s.outputs if o.dtype.is_float)
+        case "hvp":
+            params = (*s.params, *tangents(s, t.wrt))
+        case "jacobian":
+            outputs = tuple(
+                Value("", known[w].dtype, (*o.shape, *known[w].shape))
+                for o in s.outputs
+                if o.dtype.is_float
+                for w in t.wrt
+            )
+        case "vmap":
+            size = _mapped_dim(s)
+            at = dict(zip(t.wrt, t.in_dims, strict=True))
+            params = tuple(
+                replace(p, shape=(*p.shape[: at[p.name]], size, *p.shape[at[p.name] :]))
+                if p.name in at
+                else p
+                for p in s.params
+            )
+            outputs = tuple(replace(o, shape=(size, *o.shape)) for o in s.outputs)
+    several = s.returns_tuple if t.kind == "vmap" else len(outputs) > 1
     return replace(
         s,
-        name=t.name(s.name),
+        name=name,
         params=params,
         outputs=outputs,
         returns_tuple=several,
@@ -104,42 +120,124 @@ def transformed_signature(s: Signature, t: Transform) -> Signature:
     )
 
 
+def _mapped_dim(s: Signature) -> Dim:
+    """The dim that `vmap` adds."""
+    taken = {n for p in s.params for d in p.shape for n in d.names}
+    name = "batch"
+    while name in taken:
+        name += "_"
+    return named(name)
+
+
 def cotangents(s: Signature) -> tuple[Value, ...]:
-    """The further parameters of the vjp: one for each floating-point output."""
+    """The further parameters of the vjp: one for each floating-point result."""
+    outputs = [(f"ct{k}", o) for k, o in enumerate(s.outputs) if o.dtype.is_float]
+    return _further(s, outputs)
+
+
+def tangents(s: Signature, wrt: Sequence[str]) -> tuple[Value, ...]:
+    """The further parameters of the jvp: one for each name."""
+    known = {p.name: p for p in s.params}
+    return _further(s, [(f"d{w}", known[w]) for w in wrt])
+
+
+def _further(s: Signature, wanted: Sequence[tuple[str, Value]]) -> tuple[Value, ...]:
     taken = {p.name for p in s.params}
     found = []
-    for k, o in enumerate(s.outputs):
-        if o.dtype.is_float:
-            name = f"ct{k}"
-            while name in taken:
-                name += "_"
-            found.append(replace(o, name=name))
+    for name, value in wanted:
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        found.append(replace(value, name=name))
     return tuple(found)
 
 
-def transform(fn: Function, s: Signature, t: Transform) -> Function:
-    """The function of `t`, its gradients still requests; `s` is the signature of `fn`."""
-    from ..compiler.graph import gradient, make_input
+# --------------------------------------------------------------------------- graphs
 
+
+def transform(fn: Function, t: Transform) -> Function:
+    """The function of `t`."""
+    name = t.name(fn.name)
+    if t.inner is not None:
+        fn = transform(fn, t.inner)
+    doc = t.describe(fn.name)
+    if t.kind == "vmap":
+        from ..compiler.pipeline import differentiated
+        from ..compiler.vmap import vmap
+
+        at = dict(zip(t.wrt, t.in_dims, strict=True))
+        fn = differentiated(fn)
+        return vmap(
+            fn, _mapped_dim(signature_of(fn)), [at.get(p.name) for p in fn.params], name, doc
+        )
     with fn.scope.active():
-        by_name = {p.name: p for p in fn.params}
-        if t.kind == "vjp":
-            params = list(fn.params)
-            for ct in cotangents(s):
-                params.append(make_input(ct.name, len(params), ct.dtype, ct.shape, fn.span))
-            value = inner_product(fn.outputs, params[len(fn.params) :])
-        else:
-            params, value = list(fn.params), fn.outputs[0]
-        requests = [gradient(value, by_name[w], f"d{w}", fn.span) for w in t.wrt]
-        outputs = (value, *requests) if t.kind == "value_and_grad" else tuple(requests)
+        wrt = [p for w in t.wrt for p in fn.params if p.name == w]
+        params, outputs = _derived(fn, t, wrt)
         return replace(
             fn,
-            name=t.name(fn.name),
-            params=tuple(params),
+            name=name,
+            params=params,
             outputs=outputs,
-            doc=t.describe(fn.name),
-            returns_tuple=t.kind == "value_and_grad" or len(t.wrt) > 1,
+            doc=doc,
+            returns_tuple=len(outputs) > 1,
         )
+
+
+def _derived(
+    fn: Function, t: Transform, wrt: Sequence[Input]
+) -> tuple[tuple[Input, ...], tuple[Node, ...]]:
+    """The parameters and results of a derivative."""
+    s = signature_of(fn)
+    match t.kind:
+        case "vjp":
+            given = _inputs(fn, cotangents(s))
+            value = inner_product(fn.outputs, given)
+            return (*fn.params, *given), _gradients(fn, value, wrt)
+        case "jvp":
+            given = _inputs(fn, tangents(s, t.wrt))
+            return (*fn.params, *given), _jvp(fn, wrt, given)
+        case "hvp":
+            given = _inputs(fn, tangents(s, t.wrt))
+            slope = inner_product(_gradients(fn, fn.outputs[0], wrt), given)
+            return (*fn.params, *given), _gradients(fn, slope, wrt)
+        case "jacobian":
+            from ..compiler.jacobian import jacobian
+
+            return fn.params, jacobian(fn, wrt, inner_product)
+        case "value_and_grad":
+            return fn.params, (fn.outputs[0], *_gradients(fn, fn.outputs[0], wrt))
+        case _:
+            return fn.params, _gradients(fn, fn.outputs[0], wrt)
+
+
+def _inputs(fn: Function, values: Sequence[Value]) -> list[Input]:
+    from ..compiler.graph import make_input
+
+    return [
+        make_input(v.name, len(fn.params) + k, v.dtype, v.shape, fn.span)
+        for k, v in enumerate(values)
+    ]
+
+
+def _gradients(fn: Function, value: Node, wrt: Sequence[Node]) -> tuple[Node, ...]:
+    from ..compiler.graph import gradient
+
+    return tuple(gradient(value, w, f"d{getattr(w, 'name', None) or ''}", fn.span) for w in wrt)
+
+
+def _jvp(fn: Function, wrt: Sequence[Input], tangents: Sequence[Input]) -> tuple[Node, ...]:
+    """⟨vjp(c), t⟩ is linear in the cotangent c, and its gradient by c, wherever it is taken, is the
+    tangent of the results."""
+    from ..compiler import scalar as sc
+    from ..compiler.graph import comp
+
+    floating = [o for o in fn.outputs if o.dtype.is_float]
+    ones: list[Node] = [
+        comp(sc.const(1, o.dtype), o.shape, len(o.shape), variable=f"cotangent {k}")
+        for k, o in enumerate(floating)
+    ]
+    slopes = _gradients(fn, inner_product(fn.outputs, ones), wrt)
+    return _gradients(fn, inner_product(slopes, tangents), ones)
 
 
 def inner_product(outputs: Sequence[Node], cotangents: Sequence[Node]) -> Node:

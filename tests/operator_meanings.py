@@ -127,6 +127,7 @@ ROW_MEANING: Mapping[str, Callable[..., Any]] = {
     "square": lambda x: x * x,
     "reciprocal": lambda x: 1 / x,
     "hypot": lambda x, y: mp.sqrt(x * x + y * y),
+    "hypot_of_sides": lambda longer, shorter: mp.sqrt(longer * longer + shorter * shorter),
     "deg2rad": lambda x: x * mp.pi / 180,
     "rad2deg": lambda x: x * 180 / mp.pi,
     "lerp": lambda x, end, weight: x + weight * (end - x),

@@ -60,4 +60,4 @@ def test_the_gradient_as_text_compiles_to_the_same_bits(file: str, name: str) ->
 def test_the_gradient_check_does_not_fail(file: str, name: str) -> None:
     outcome = check_gradients(tdsl.load(ROOT / file)[name])
     assert outcome.status != "failed", outcome.detail
-    assert outcome.status == "passed" or name in ("predict",)
+    assert outcome.status == "passed" or name in ("predict", "hashed", "of_bits")

@@ -22,7 +22,15 @@ import mpmath as mp
 import numpy as np
 import pytest
 from tdsl.compiler import mathlib
-from tdsl.compiler.llvm_vector import constant, intrinsic, suffix, vector, width_of
+from tdsl.compiler.llvm_vector import (
+    TargetModule,
+    constant,
+    intrinsic,
+    suffix,
+    vector,
+    width_of,
+)
+from tdsl.compiler.target_cpu import host
 from tdsl.tests.mathlib_reference import (
     DTYPE,
     Array,
@@ -46,9 +54,10 @@ INF, NAN, PI = math.inf, math.nan, math.pi
 # ---- Compiling -----------------------------------------------------------------------------------
 
 
-def loops(bits: int, width: int) -> ir.Module:
-    """One function per row of the table: (in…, out, n) with n a multiple of the width."""
-    module = ir.Module("mathlib")
+def loops(bits: int, width: int, scales: bool = False) -> ir.Module:
+    """One function per row of the table: (in…, out, n) with n a multiple of the width. `scales`:
+    for a target that scales by powers of two in one instruction."""
+    module = TargetModule("mathlib", scales_by_powers=scales)
     element, i64 = FLOAT[bits], ir.IntType(64)
     for name, row in mathlib.FUNCTIONS.items():
         types = [ir.PointerType()] * (row.arity + 1) + [i64]
@@ -113,7 +122,7 @@ class Library:
 
 
 @functools.cache
-def library(bits: int, width: int) -> Library:
+def library(bits: int, width: int, scales: bool = False) -> Library:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(
@@ -122,7 +131,7 @@ def library(bits: int, width: int) -> Library:
         features=llvm.get_host_cpu_features().flatten(),
         jit=True,
     )
-    module = optimised(loops(bits, width), machine, llvm.get_default_triple())
+    module = optimised(loops(bits, width, scales), machine, llvm.get_default_triple())
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return Library(bits, width, engine)
@@ -145,6 +154,23 @@ def check_against_mpmath(name: str, bits: int, count: int, seed: int) -> None:
         f"{name}({', '.join(repr(a[worst]) for a in args)}) = {results[worst]!r}, want"
         f" {mp.nstr(references[worst], 20)}: {errors[worst]:.3f} ulp"
     )
+
+
+@pytest.mark.skipif(host().registers.vector_bytes < 64, reason="needs AVX-512")
+@pytest.mark.parametrize("bits", [32, 64])
+def test_scaling_by_one_instruction_gives_the_same_bits(bits: int) -> None:
+    """Over all exponents, subnormal results and overflow included."""
+    rng = np.random.default_rng(5)
+    span = {32: 110.0, 64: 760.0}[bits]
+    deep = np.linspace(-span, -0.8 * span, 20_000)
+    x = np.concatenate([rng.uniform(-span, span, 20_000), deep, [INF, -INF, NAN]]).astype(
+        DTYPE[bits]
+    )
+    one, several = (library(bits, WIDEST[bits], scales) for scales in (True, False))
+    for name in ("exp", "exp2", "expm1", "sinh", "tanh", "erfc"):
+        np.testing.assert_array_equal(one(name, x), several(name, x), err_msg=name)
+    base, power = np.abs(x[:20_000]) + 0.1, rng.uniform(-90, 90, 20_000).astype(DTYPE[bits])
+    np.testing.assert_array_equal(one("pow", base, power), several("pow", base, power))
 
 
 @pytest.mark.parametrize("bits", [32, 64])

@@ -49,7 +49,9 @@ def _applied(
     """An operation named after its row, perhaps written into its input."""
     require(operation.row, input)
     if not written:
-        return operation.call((input, *numbers), static)  # type: ignore[no-any-return]
+        if not numbers and not static:
+            return operation.unary(input)
+        return operation.call((input, *numbers), static)
     check_writable(input)
     result = operation.call((same_history(input), *numbers), static)
     return assign(input, result, operation.row + "_")
@@ -84,17 +86,17 @@ _relu, _sigmoid, _tanh = PointwiseMethods.relu, PointwiseMethods.sigmoid, Pointw
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
-    return input.relu_() if inplace else _relu(input)  # type: ignore[no-any-return]
+    return input.relu_() if inplace else _relu(input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-x))."""
-    return _sigmoid(input)  # type: ignore[no-any-return]
+    return _sigmoid(input)
 
 
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return _tanh(input)  # type: ignore[no-any-return]
+    return _tanh(input)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -104,7 +106,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
         return _GELU.unary(input)
     if approximate != "tanh":
         raise RuntimeError("approximate argument must be either none or tanh.")
-    return _GELU.call((input,), (approximate,))  # type: ignore[no-any-return]
+    return _GELU.call((input,), (approximate,))
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -212,7 +214,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     n = input._array.shape[axis]
     if n % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {n}")
-    return _GLU.call((input,), (axis,))  # type: ignore[no-any-return]
+    return _GLU.call((input,), (axis,))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -232,7 +234,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"{slopes} and channel size = {channels}."
             )
     one = weight.reshape(()) if slopes == 1 else weight
-    return _PRELU.call((input, one), ())  # type: ignore[no-any-return]
+    return _PRELU.call((input, one), ())
 
 
 def softmax(
@@ -258,7 +260,7 @@ def softmin(
     if not x._kind.rank:
         axis_of(axis, 0)
         return softmin(x.reshape(1), 0).reshape(())
-    return _SOFTMIN.call((x,), (axis_of(axis, x._kind.rank),))  # type: ignore[no-any-return]
+    return _SOFTMIN.call((x,), (axis_of(axis, x._kind.rank),))
 
 
 def _dim(input: Tensor, dim: int | None, name: str, stacklevel: int) -> int:

@@ -46,7 +46,7 @@ class _Activation(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         own = self.__dict__
-        return type(self).function(input, *[own[name] for name in self.settings])  # type: ignore[no-any-return]
+        return type(self).function(input, *[own[name] for name in self.settings])
 
     def extra_repr(self) -> str:
         shown = {n: getattr(self, n) for n in self.settings}

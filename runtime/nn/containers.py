@@ -93,7 +93,7 @@ class Sequential(_Numbered):
     def forward(self, input: Any) -> Any:
         """The last one's result of the one's before it …"""
         for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+            input = module(input)
         return input
 
     def _like(self, items: list[tuple[str, Any]]) -> Sequential:

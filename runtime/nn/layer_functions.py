@@ -57,7 +57,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     try:
         if bias is None:
             return without.binary(input, weight)
-        return with_bias.call((input, weight, bias), ())  # type: ignore[no-any-return]
+        return with_bias.call((input, weight, bias), ())
     except RuntimeError:
         _explain_linear(input, weight, bias)
         raise
@@ -131,7 +131,7 @@ def embedding(
         rows = weight._array.shape[0]
         assert -rows <= padding_idx < rows, "Padding_idx must be within num_embeddings"
     try:
-        return _EMBEDDING.call((input, weight), (padding_idx,))  # type: ignore[no-any-return]
+        return _EMBEDDING.call((input, weight), (padding_idx,))
     except IndexError:
         raise IndexError("index out of range in self") from None
 
@@ -183,7 +183,7 @@ def layer_norm(
                 f"Expected {name} to be of same shape as normalized_shape, but got {name} of "
                 f"shape {list(t._array.shape)} and normalized_shape = {list(shape)}"
             )
-    return _LAYER_NORM.call((input, weight, bias), (eps, n))  # type: ignore[no-any-return]
+    return _LAYER_NORM.call((input, weight, bias), (eps, n))
 
 
 def _explain_layer_norm(input: Tensor, shape: tuple[int, ...]) -> None:
@@ -204,7 +204,7 @@ def normalize(
     """x / max(‖x‖, eps), the p-norm over `dim`."""
     require("normalize", input)
     axis = axis_of(dim, input._kind.rank)
-    return _NORMALIZE.call((input,), (axis, eps, p))  # type: ignore[no-any-return]
+    return _NORMALIZE.call((input,), (axis, eps, p))
 
 
 # --------------------------------------------------------------------------- distances
@@ -217,7 +217,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """x1·x2 / (max(‖x1‖, eps) max(‖x2‖, eps)) over `dim`, after broadcasting."""
     require("cosine_similarity", x1)
     axis_of(dim, max(x1._kind.rank, x2._kind.rank))
-    return _COSINE.call((x1, x2), (dim, eps))  # type: ignore[no-any-return]
+    return _COSINE.call((x1, x2), (dim, eps))
 
 
 def pairwise_distance(
@@ -225,7 +225,7 @@ def pairwise_distance(
 ) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dim."""
     require("pairwise_distance", x1)
-    return _DISTANCE.call((x1, x2), (p, eps, keepdim))  # type: ignore[no-any-return]
+    return _DISTANCE.call((x1, x2), (p, eps, keepdim))
 
 
 # --------------------------------------------------------------------------- dropout

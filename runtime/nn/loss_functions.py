@@ -77,7 +77,7 @@ def cross_entropy(
         )
     if target._kind.dtype.is_floating_point and target._array.shape == input._array.shape:
         static = (None, how, label_smoothing)
-        return _OF_DISTRIBUTION.call((input, target, weight), static)  # type: ignore[no-any-return]
+        return _OF_DISTRIBUTION.call((input, target, weight), static)
     operation = _CROSS_ENTROPY if input._kind.rank <= 2 else _CROSS_ENTROPY_2D
     if label_smoothing:
         operation = _SMOOTHED
@@ -108,7 +108,7 @@ def _of_classes(
     static: tuple[Any, ...],
 ) -> Tensor:
     try:
-        return operation.call((input, target, weight), static)  # type: ignore[no-any-return]
+        return operation.call((input, target, weight), static)
     except IndexError as error:
         raise _outside(input, target, static[0], error) from None
     except RuntimeError as error:
@@ -192,7 +192,7 @@ def mse_loss(
     _warn_of_sizes(input, target)
     if weight is not None:
         return _by_weight(_MSE.call((input, target), ("none",)), weight, how)
-    return _MSE.call((input, target), (how,))  # type: ignore[no-any-return]
+    return _MSE.call((input, target), (how,))
 
 
 def l1_loss(
@@ -209,7 +209,7 @@ def l1_loss(
     _warn_of_sizes(input, target)
     if weight is not None:
         return _by_weight(_L1["none"].call((input, target), ("none",)), weight, how)
-    return _L1[how].call((input, target), (how,))  # type: ignore[no-any-return]
+    return _L1[how].call((input, target), (how,))
 
 
 def smooth_l1_loss(
@@ -227,8 +227,8 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
-        return _L1[how].call((input, target), (how,))  # type: ignore[no-any-return]
-    return _SMOOTH_L1.call((input, target), (how, beta))  # type: ignore[no-any-return]
+        return _L1[how].call((input, target), (how,))
+    return _SMOOTH_L1.call((input, target), (how, beta))
 
 
 def huber_loss(
@@ -246,7 +246,7 @@ def huber_loss(
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     if weight is not None:
         return _by_weight(_HUBER.call((input, target), ("none", delta)), weight, how)
-    return _HUBER.call((input, target), (how, delta))  # type: ignore[no-any-return]
+    return _HUBER.call((input, target), (how, delta))
 
 
 # --------------------------------------------------------------------------- of probabilities
@@ -286,7 +286,7 @@ def binary_cross_entropy(
     values = readable(input)
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise RuntimeError("all elements of input should be between 0 and 1")
-    return _BCE.call((input, target, weight), (how,))  # type: ignore[no-any-return]
+    return _BCE.call((input, target, weight), (how,))
 
 
 def binary_cross_entropy_with_logits(
@@ -306,7 +306,7 @@ def binary_cross_entropy_with_logits(
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"
         )
-    return _BCE_LOGITS.call((input, target, weight, pos_weight), (how,))  # type: ignore[no-any-return]
+    return _BCE_LOGITS.call((input, target, weight, pos_weight), (how,))
 
 
 def kl_div(
@@ -328,4 +328,4 @@ def kl_div(
             "definition.",
             stacklevel=2,
         )
-    return _KL_DIV[how].call((input, target), (how, bool(log_target)))  # type: ignore[no-any-return]
+    return _KL_DIV[how].call((input, target), (how, bool(log_target)))

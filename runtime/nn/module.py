@@ -283,7 +283,7 @@ class Module(Traversal):
                 f"dtype={target}"
             )
         return self._apply(
-            lambda t: t.to(target) if t._kind.dtype.is_floating_point else t  # type: ignore[no-any-return]
+            lambda t: t.to(target) if t._kind.dtype.is_floating_point else t
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:

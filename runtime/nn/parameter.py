@@ -28,11 +28,13 @@ class Parameter(Tensor):
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
+    __str__ = __repr__
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         found = memo.get(id(self))
         if found is None:
             found = memo[id(self)] = type(self)(self.detach().clone(), self.requires_grad)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return type(self), (self.detach(), self.requires_grad)

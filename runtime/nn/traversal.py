@@ -48,7 +48,7 @@ class Traversal:
             return
         if remove_duplicate:
             seen.add(self)
-        yield prefix, self  # type: ignore[misc]
+        yield prefix, self
         for name, child in self._modules.items():
             if child is not None:
                 below = f"{prefix}.{name}" if prefix else name
@@ -111,7 +111,7 @@ class Traversal:
             found = getattr(found, name)
             if not isinstance(found, Module):
                 raise AttributeError(f"`{name}` is not an nn.Module")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of a dotted name. Raises AttributeError where there is none."""

@@ -98,7 +98,7 @@ def _convolution(
     require(f"conv{rank}d", input)
     _check_convolution(rank, input, weight, bias, stride, padding, dilation, groups)
     static = (_static(stride), _static(padding), _static(dilation), groups)
-    return _CONV[rank].call((input, weight, bias), static)  # type: ignore[no-any-return]
+    return _CONV[rank].call((input, weight, bias), static)
 
 
 def _check_convolution(
@@ -265,7 +265,7 @@ def _avg_pool(
     window = (_static(kernel_size), stride, _static(padding))
     _checked_windows(f"avg_pool{rank}d", rank, input, *window, 1, bool(ceil_mode))
     static = (*window, bool(ceil_mode), bool(count_include_pad), divisor)
-    return _AVG_POOL[rank].call((input,), static)  # type: ignore[no-any-return]
+    return _AVG_POOL[rank].call((input,), static)
 
 
 def _checked_windows(
@@ -408,7 +408,7 @@ def _constant_pad(
             raise RuntimeError("narrow(): length must be non-negative.")
     if not input._kind.dtype.is_floating_point:
         value = int(value)
-    return _pad_operation("pad", "constant", 0).call((input,), (tuple(widths), value))  # type: ignore[no-any-return]
+    return _pad_operation("pad", "constant", 0).call((input,), (tuple(widths), value))
 
 
 def _reading_pad(input: Tensor, pairs: list[tuple[int, int]], mode: str) -> Tensor:

@@ -57,16 +57,19 @@ class set_detect_anomaly(detect_anomaly):
         pass
 
 
-def remember_place(node: Node) -> None:
-    """Keep the calls that led to an operation, for the message."""
-    own = __file__.rpartition("/")[0]
+def remember_place(node: Node, operands: Sequence[Any] = ()) -> None:
+    """Keep the calls that led to an operation, and its operands, for the message."""
+    own = __file__.rpartition("/")[0].rpartition("/")[0]
     calls = [c for c in traceback.extract_stack() if not c.filename.startswith(own)]
     node.metadata["traceback_"] = traceback.format_list(calls)
+    if operands:
+        values = [getattr(o, "_array", o) for o in operands]
+        node.metadata["operands_"] = [(f"operand {k}", v) for k, v in enumerate(values)]
 
 
 def checked(node: Node, arrived: Gradients) -> Sequence[Tensor | None]:
     """The step's gradients. Raises RuntimeError where one has a NaN that did not arrive."""
-    operands = node.operands() if hasattr(node, "operands") else []
+    operands = node.metadata.get("operands_") or node.operands()
     found = node.apply(arrived)
     if not anomaly.check_nan:
         return found
@@ -95,9 +98,7 @@ def _message(
     place = node.metadata.get("position")
     if place:
         text += f", of the function at {place}"
-    shown = [
-        f"{name} = {_at(values, index)}" for name, values in operands
-    ]
+    shown = [f"{name} = {_at(values, index)}" for name, values in operands]
     shown += [f"gradient = {_at(g._array, index)}" for g in arrived if g is not None]
     if shown:
         text += f"; there {', '.join(shown)}"

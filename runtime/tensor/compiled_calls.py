@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import convert, match_names
+from ..arguments import ArgumentTypeError, convert, match_names
+from ..signature import step_name
 from . import dtype as dt
 from .core import TensorBase, kind, wrap
 from .modes import mode
@@ -30,24 +31,29 @@ class CallBackward(KernelBackward):
     __slots__ = ()
 
 
-def call_with_tensors(
-    function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Any:
+def call_with_tensors(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """`function(*args, **kwargs)` with Tensors among the arguments."""
     signature = function.description
     given = match_names(signature, args, kwargs)
     operands: list[Any] = []
     for p, a in zip(signature.params, given, strict=True):
         want = dt.OF_COMPILED[p.dtype]
-        if isinstance(a, TensorBase) and _widens(a._kind.dtype, want):
-            a = a.to(want)  # type: ignore[attr-defined]
+        if isinstance(a, TensorBase):
+            own = a._kind.dtype
+            if _widens(own, want):
+                a = a.to(want)  # type: ignore[attr-defined]
+            elif own is not want and dt.bfloat16 in (own, want):
+                raise ArgumentTypeError(
+                    f"{signature.name}(): {p.name} must be {p.type_text}, not a {own.name} Tensor; "
+                    f"convert it: `{p.name}.to(tdsl.{want.name})`"
+                )
         operands.append(a)
     values = convert(signature, [_bare(a) for a in operands], {})
     result = function.converted(*values)
     several = result if isinstance(result, tuple) else (result,)
-    results = [_tensor(r, dt.OF_COMPILED[o.dtype]) for r, o in zip(
-        several, signature.outputs, strict=True
-    )]
+    results = [
+        _tensor(r, dt.OF_COMPILED[o.dtype]) for r, o in zip(several, signature.outputs, strict=True)
+    ]
     if mode.grad:
         positions = tuple(
             k for k, a in enumerate(operands)
@@ -55,8 +61,7 @@ def call_with_tensors(
         )  # fmt: skip
         if positions:
             kept = [
-                a if isinstance(a, TensorBase) else v
-                for a, v in zip(operands, values, strict=True)
+                a if isinstance(a, TensorBase) else v for a, v in zip(operands, values, strict=True)
             ]
             record(function.kernel, kept, positions, results, _step_class(function))
             for r in results:
@@ -67,9 +72,11 @@ def call_with_tensors(
 
 def _widens(own: dt.dtype, want: dt.dtype) -> bool:
     """Whether a Tensor may convert to a parameter's dtype: where no value is lost."""
-    return own is not want and bool(np.can_cast(own.numpy, want.numpy, "safe")) and (
-        dt.bfloat16 not in (own, want)
-    )
+    if own is want or want is dt.bfloat16:
+        return False
+    if own is dt.bfloat16:  # NumPy sees bits only
+        return want in (dt.float32, dt.float64)
+    return bool(np.can_cast(own.numpy, want.numpy, "safe"))
 
 
 def _bare(a: Any) -> Any:
@@ -86,7 +93,6 @@ def _step_class(function: Function) -> type[CallBackward]:
     """The class of the steps of one function, named after it."""
     found: type[CallBackward] | None = function.step
     if found is None:
-        words = function.description.name.split("_")
-        name = "".join(w[:1].upper() + w[1:] for w in words) + "Backward"
+        name = f"{step_name(function.description.name)}Backward"
         found = function.step = type(name, (CallBackward,), {"__slots__": ()})
     return found

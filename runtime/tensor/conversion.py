@@ -45,8 +45,10 @@ def _cast(source: dt.dtype, target: dt.dtype) -> Kernel:
 
 def converted(array: Array, source: dt.dtype, target: dt.dtype) -> Array:
     """The elements as another dtype, in new memory."""
-    flat = np.array(array, order="C").reshape(-1) if not array.flags.c_contiguous else (
-        array.reshape(-1)
+    flat = (
+        np.array(array, order="C").reshape(-1)
+        if not array.flags.c_contiguous
+        else (array.reshape(-1))
     )
     out: Array = _cast(source, target).native(flat)
     if out is None:
@@ -103,7 +105,7 @@ class ConversionMethods(TensorBase):
         target, copy, _ = _wanted(args, dict(kwargs))
         if target is not None and target is not self._kind.dtype:
             return to_dtype(self, target)
-        return self.clone() if copy else self  # type: ignore[return-value]
+        return self.clone() if copy else self
 
     def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the type (`tdsl.FloatTensor`), or `to(dtype)`."""
@@ -172,9 +174,7 @@ class ConversionMethods(TensorBase):
         """The only element as a Python number. Raises RuntimeError if there are several."""
         array = self._array
         if array.size != 1:
-            raise RuntimeError(
-                f"a Tensor with {array.size} elements cannot be converted to Scalar"
-            )
+            raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
         return readable(self).item()
 
     def tolist(self: Tensor) -> Any:
@@ -185,7 +185,7 @@ class ConversionMethods(TensorBase):
         """An array over the same memory. Raises RuntimeError for a Tensor that requires grad,
         TypeError for bfloat16, which NumPy has not."""
         if force:
-            return self.detach().numpy()  # type: ignore[no-any-return]
+            return self.detach().numpy()
         if needs_grad(self):
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
@@ -206,9 +206,7 @@ class ConversionMethods(TensorBase):
 
     def __index__(self: Tensor) -> Any:
         if self._kind.dtype.is_floating_point or self._array.size != 1:
-            raise TypeError(
-                "only integer tensors of a single element can be converted to an index"
-            )
+            raise TypeError("only integer tensors of a single element can be converted to an index")
         return int_(self.item())
 
     def __bool__(self: Tensor) -> Any:
@@ -227,9 +225,9 @@ class ConversionMethods(TensorBase):
 
     def __format__(self: Tensor, spec: str) -> str:
         if not self._kind.rank and not needs_grad(self):
-            return self.item().__format__(spec)  # type: ignore[no-any-return]
+            return self.item().__format__(spec)
         if spec and not self._kind.rank:
-            return self.item().__format__(spec)  # type: ignore[no-any-return]
+            return self.item().__format__(spec)
         return object.__format__(self, spec)
 
 

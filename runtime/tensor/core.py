@@ -80,9 +80,10 @@ class Leaf:
         self.retains_grad = False
 
 
-#: What is special about a view: it was made in `no_grad` or `inference` mode, or is one result,
-#: with that number, of the function whose step has that name. None for an ordinary view.
-Origin = str | tuple[int, str] | None
+#: What is special about a view: it was made in `no_grad` or `inference` mode; or in a custom
+#: `function`, or by a function that returns `several`, whose result number it is. None for an
+#: ordinary view.
+Origin = str | tuple[str, int, str] | None
 
 
 class View:

@@ -103,17 +103,14 @@ def checked_dtype(name: str, dtype: Any) -> dt.dtype | None:
         return dtype
     if isinstance(dtype, type) and dtype in _PYTHON_TYPES:
         return _PYTHON_TYPES[dtype]
-    raise TypeError(
-        f"{name}(): argument 'dtype' must be tdsl.dtype, not {type(dtype).__name__}"
-    )
+    raise TypeError(f"{name}(): argument 'dtype' must be tdsl.dtype, not {type(dtype).__name__}")
 
 
 def _of_array(array: Array, dtype: dt.dtype | None) -> Tensor:
     if array.dtype.byteorder in "<>" and not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     found = dt.of_array(array)
-    held = array.view(np.uint16) if found is dt.bfloat16 else array
-    out = finished(np.array(held, order="C"), found)
+    out = finished(np.array(array.view(found.numpy), order="C"), found)
     return out if dtype is None else out.to(dtype)
 
 
@@ -154,7 +151,7 @@ def _flatten(data: Any, shape: list[int], level: int, flat: list[Any], kinds: se
             value = value.item()
         if isinstance(value, list | tuple):
             raise TypeError(
-                f"'{type(value).__name__}' object cannot be interpreted as a number (at dim {level})"
+                f"'{type(value).__name__}' object at dim {level} cannot be interpreted as a number"
             )
         if not isinstance(value, bool | int | float):
             if isinstance(value, str):
@@ -165,11 +162,12 @@ def _flatten(data: Any, shape: list[int], level: int, flat: list[Any], kinds: se
         return
     if not isinstance(data, Sequence | np.ndarray | TensorBase) or isinstance(data, str):
         raise TypeError(f"not a sequence: {type(data).__name__}")
-    if len(data) != shape[level]:
+    parts: Any = data
+    if len(parts) != shape[level]:
         raise ValueError(
-            f"expected sequence of length {shape[level]} at dim {level} (got {len(data)})"
+            f"expected sequence of length {shape[level]} at dim {level} (got {len(parts)})"
         )
-    for d in data:
+    for d in parts:
         _flatten(d, shape, level + 1, flat, kinds)
 
 
@@ -204,9 +202,7 @@ def _filled(flat: list[Any], dtype: dt.dtype) -> Array:
         if not info.min <= n <= info.max:
             if not -(1 << 63) <= n < 1 << 63:
                 raise ValueError("Overflow when unpacking long long")
-            raise RuntimeError(
-                f"value cannot be converted to type {dtype.name} without overflow"
-            )
+            raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
         whole.append(n)
     return np.array(whole, dtype.numpy)
 
@@ -257,8 +253,9 @@ def from_array(array: Array) -> Tensor:
             "given numpy array strides not a multiple of the element byte size. Copy the numpy "
             "array to reallocate the memory."
         )
-    held = array.view(np.uint16) if found is dt.bfloat16 else array
-    return wrap(adopted(held), kind(found, array.ndim))
+    # a view even of the same dtype: NumPy has several objects for one (after unpickling, or for C's
+    # `long` and `long long`), and native code knows one of them
+    return wrap(adopted(array.view(found.numpy)), kind(found, array.ndim))
 
 
 # --------------------------------------------------------------------------- filled
@@ -268,7 +265,9 @@ def _shape(size: Sequence[Any]) -> tuple[int, ...]:
     found = sizes_of(size)
     for n in found:
         if n < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(found)}")
+            raise RuntimeError(
+                f"Trying to create tensor with negative dimension {n}: {list(found)}"
+            )
     if math.prod(found) > (1 << 60):
         raise RuntimeError(
             f"[enforce fail] tensors of sizes {list(found)} do not fit into any memory"
@@ -282,7 +281,7 @@ def _default(dtype: Any) -> dt.dtype:
 
 def _made(make: Any, shape: tuple[int, ...], dtype: dt.dtype) -> Array:
     try:
-        return make(shape, dtype.numpy)  # type: ignore[no-any-return]
+        return make(shape, dtype.numpy)
     except (MemoryError, ValueError):
         size = math.prod(shape) * dtype.itemsize
         raise MemoryError(
@@ -348,15 +347,17 @@ def _like(t: Tensor, dtype: dt.dtype | None, memory_format: Any = None) -> tuple
     return np.empty_like(array, d.numpy, order="K" if kept else "C"), d
 
 
-def zeros_like(input: Tensor, *, dtype: dt.dtype | None = None, device: Any = None, layout: Any = None,
-               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+def zeros_like(input: Tensor, *, dtype: dt.dtype | None = None, device: Any = None,
+               layout: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:  # fmt: skip
     """All 0, in the shape and dtype of another Tensor."""
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad,
                      memory_format=memory_format)  # fmt: skip
 
 
-def ones_like(input: Tensor, *, dtype: dt.dtype | None = None, device: Any = None, layout: Any = None,
-              requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+def ones_like(input: Tensor, *, dtype: dt.dtype | None = None, device: Any = None,
+              layout: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:  # fmt: skip
     """All 1, in the shape and dtype of another Tensor."""
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad,
                      memory_format=memory_format)  # fmt: skip
@@ -371,8 +372,9 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: dt.dtype | None = None,
     return finished(out, d, requires_grad, device)
 
 
-def empty_like(input: Tensor, *, dtype: dt.dtype | None = None, device: Any = None, layout: Any = None,
-               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+def empty_like(input: Tensor, *, dtype: dt.dtype | None = None, device: Any = None,
+               layout: Any = None, requires_grad: bool = False,
+               memory_format: Any = None) -> Tensor:  # fmt: skip
     """Elements of any value, in the shape and dtype of another Tensor."""
     out, d = _like(input, dtype, memory_format)
     return finished(out, d, requires_grad, device)
@@ -394,28 +396,33 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: dt.dtype | None
     """`start`, `start + step`, … below `end`; one argument is the end."""
     if end is None:
         start, end = 0, start
-    start, end, step = (
-        v.item() if isinstance(v, TensorBase) else v for v in (start, end, step)  # type: ignore[attr-defined]
-    )
+    start, end, step = map(_plain, (start, end, step))
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not all(math.isfinite(v) for v in (start, end, step)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
-        raise RuntimeError(
-            "upper bound and lower bound inconsistent with step sign"
-        )
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     whole = all(isinstance(v, int | np.integer) for v in (start, end, step))
     d = dtype or (dt.int64 if whole else dt.get_default_dtype())
-    count = max(0, math.ceil((end - start) / step)) if not whole else max(0, -((start - end) // step))
+    count = (
+        max(0, math.ceil((end - start) / step)) if not whole else max(0, -((start - end) // step))
+    )
     if count > 1 << 50:
         raise MemoryError(f"not enough memory for {count} elements")
     wide = np.int64 if whole or not d.is_floating_point else np.float64
     values = np.arange(count, dtype=wide)
-    found = start + values * step if wide is np.float64 or whole else (
-        np.trunc(start + np.arange(count) * step)
+    found = (
+        start + values * step
+        if wide is np.float64 or whole
+        else (np.trunc(start + np.arange(count) * step))
     )
     return finished(encoded(np.asarray(found), d), d, requires_grad, device)
+
+
+def _plain(value: Any) -> Any:
+    """A number, perhaps given as a Tensor."""
+    return value.item() if isinstance(value, TensorBase) else value  # type: ignore[attr-defined]
 
 
 def linspace(start: Any, end: Any, steps: int, *, dtype: dt.dtype | None = None,
@@ -432,7 +439,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: dt.dtype | None = None,
 
 def _spaced(start: float, end: float, steps: int, d: dt.dtype) -> Array:
     """From both ends towards the middle, in the dtype's precision, so that the ends are exact."""
-    wide = np.float32 if d in (dt.float32, dt.float16, dt.bfloat16) else np.float64
+    wide: Any = np.float32 if d in (dt.float32, dt.float16, dt.bfloat16) else np.float64
     if steps == 1:
         return np.array([start], wide)
     step = wide((end - start) / wide(steps - 1)) if steps > 1 else wide(0)

@@ -25,9 +25,7 @@ class device:
         elif isinstance(type, int):
             type, index = "cuda", type
         elif not isinstance(type, str):
-            raise TypeError(
-                f"device(): argument 'type' must be str, not {type.__class__.__name__}"
-            )
+            raise TypeError(f"device(): argument 'type' must be str, not {type.__class__.__name__}")
         name, colon, number = type.partition(":")
         if colon and (index is not None or not re.fullmatch(r"\d+", number)):
             raise RuntimeError(f"Invalid device string: '{type}'")

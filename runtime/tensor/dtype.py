@@ -97,9 +97,7 @@ def set_default_dtype(d: dtype) -> None:
         raise TypeError("invalid dtype object: only floating-point types are supported as the "
                         "default type")  # fmt: skip
     if not d.is_floating_point:
-        raise TypeError(
-            "only floating-point types are supported as the default type"
-        )
+        raise TypeError("only floating-point types are supported as the default type")
     if d is not _default[0]:
         _default[0] = d
         for forget in WHEN_DEFAULT_CHANGES:

@@ -18,12 +18,12 @@ import numpy as np
 
 from . import core
 from .anomaly import anomaly, checked
-from .core import Kind, TensorBase, wrap
+from .core import TensorBase, wrap
 from .hooks import in_order
 from .modes import mode
 from .operation import Operation
 from .saved import KernelBackward
-from .tape import AccumulateGrad, Gradients, Node, edge_of, needs_grad
+from .tape import AccumulateGrad, Gradients, Node
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -73,22 +73,22 @@ class Pass:
         for (node, output), gradient in roots:
             if node is not None:
                 self._arrive(node, output, gradient, False)
-        apply = self._apply
+        pending, arrive = self.pending, self._arrive
         for node in steps:
-            arrived = self.pending.pop(node, None)
+            arrived = pending.pop(node, None)
             found: Sequence[Tensor | None] | None = None
             if arrived is not None and (useful is None or node in useful):
-                found = apply(node, arrived)
+                found = self._apply(node, arrived)
             if found is None:
                 for following, output in node.edges:
                     if following is not None:
-                        self._arrive(following, output, None, False)
+                        arrive(following, output, None, False)
                 continue
             fresh = _fresh(node)
             k = 0
             for following, output in node.edges:
                 if following is not None:
-                    self._arrive(following, output, found[k], fresh is not None and fresh[k])
+                    arrive(following, output, found[k], fresh is not None and fresh[k])
                 k += 1
 
     def _steps(self, starts: list[Node]) -> list[Node]:
@@ -198,7 +198,7 @@ _SEQUENCE = attrgetter("sequence")
 def _fresh(node: Node) -> tuple[bool, ...] | None:
     """Which of a step's gradients are arrays that nobody else has."""
     if isinstance(node, KernelBackward) and node.hooks is None:
-        return node.vjp.fresh
+        return node.plan.fresh
     return None
 
 
@@ -211,9 +211,7 @@ def _leading_to(steps: Sequence[Node], targets: set[Target]) -> set[Node]:
     return useful
 
 
-def accumulate(
-    variable: Tensor, gradient: Tensor, create_graph: bool, fresh: bool = False
-) -> None:
+def accumulate(variable: Tensor, gradient: Tensor, create_graph: bool, fresh: bool = False) -> None:
     """Add a gradient to a leaf's `grad`: in place, unless the sum is to be differentiated.
     `fresh`: nobody else has the gradient's array, so that it need not be copied."""
     leaf = core.leaf_state(variable)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .choosing import where
 from .creation import (
     arange,
     as_tensor,
@@ -49,27 +50,64 @@ from .random_tensors import (
     seed,
     set_rng_state,
 )
-from .row_functions import where
 from .tensor import Tensor
 
 concat = concatenate = cat
 
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
-    "randperm", "seed", "set_rng_state",
-    "asarray", "from_dlpack", "frombuffer", "to_dlpack",
-    "arange", "as_tensor", "cat", "concat", "concatenate", "einsum", "empty", "empty_like", "eye",
-    "from_numpy", "full", "full_like", "linspace", "logspace", "meshgrid", "ones", "ones_like",
-    "stack", "tensor", "tril_indices", "triu_indices", "where", "zeros", "zeros_like",
+    "Generator",
+    "arange",
+    "as_tensor",
+    "asarray",
+    "bernoulli",
+    "cat",
+    "concat",
+    "concatenate",
+    "default_generator",
+    "einsum",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "frombuffer",
+    "full",
+    "full_like",
+    "get_rng_state",
+    "initial_seed",
+    "linspace",
+    "logspace",
+    "manual_seed",
+    "meshgrid",
+    "multinomial",
+    "normal",
+    "ones",
+    "ones_like",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+    "stack",
+    "tensor",
+    "to_dlpack",
+    "tril_indices",
+    "triu_indices",
+    "where",
+    "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 #: Methods that are no functions in PyTorch.
 _METHODS_ONLY = frozenset(
     """backward bfloat16 bool byte char contiguous copy_ cpu cuda data_ptr dim double element_size
     expand expand_as fill_ float half int item itemsize long nbytes ndim ndimension new numpy
-    register_hook repeat requires_grad_ retain_grad short size storage storage_offset stride sum_to_size
-    to tolist type type_as untyped_storage view view_as zero_ unfold""".split()  # noqa: SIM905
+    register_hook repeat requires_grad_ retain_grad short size storage storage_offset stride
+    sum_to_size to tolist type type_as untyped_storage view view_as zero_ unfold""".split()  # noqa: SIM905
 )
 
 
@@ -92,7 +130,9 @@ def result_type(a: Any, b: Any) -> Any:
     """The dtype of `a + b`."""
     from . import dtype as dt
 
-    sized, unsized, numbers = [], [], []
+    sized: list[Any] = []
+    unsized: list[Any] = []
+    numbers: list[Any] = []
     for v in (a, b):
         if isinstance(v, Tensor):
             (sized if v.ndim else unsized).append(v.dtype)
@@ -121,7 +161,9 @@ def broadcast_shapes(*shapes: Any) -> Any:
     from .size import Size
 
     try:
-        return Size(np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else s for s in shapes)))
+        return Size(
+            np.broadcast_shapes(*(tuple(s) if not isinstance(s, int) else s for s in shapes))
+        )
     except ValueError:
         raise RuntimeError(
             "Shape mismatch: objects cannot be broadcast to a single shape"
@@ -161,6 +203,10 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_") or name in _METHODS_ONLY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(Tensor, name, None)
+    if found is None:
+        from ..nn import namespace
+
+        found = getattr(namespace, name, None) if name in namespace.__all__ else None
     if found is None or not callable(found):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return found

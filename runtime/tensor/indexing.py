@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 def getitem(t: Tensor, key: Any) -> Tensor:
     """`t[key]`."""
     if type(key) is int:
-        return t.select(0, key) if t._kind.rank else _no_dims()
+        if not t._kind.rank:
+            return _no_dims()
+        size = t._array.shape[0]
+        if -size <= key < size:
+            return t.select(0, key)
+        raise IndexError(f"index {key} is out of bounds for dimension 0 with size {size}")
     basic, arrays = _parsed(t, key)
     if arrays is None:
         return _view(t, basic)
@@ -78,8 +83,10 @@ def _entry(e: Any) -> Any:
     if isinstance(e, int | np.integer):
         return int(e)
     if isinstance(e, TensorBase):
-        if not e._kind.rank and e._kind.dtype is not dt.bool_ and (
-            not e._kind.dtype.is_floating_point
+        if (
+            not e._kind.rank
+            and e._kind.dtype is not dt.bool_
+            and (not e._kind.dtype.is_floating_point)
         ):
             return int(e._array)
         array = e._array
@@ -164,10 +171,8 @@ def _number(v: Any) -> int | None:
     if isinstance(v, TensorBase):
         return int(v.item())  # type: ignore[attr-defined]
     if not hasattr(v, "__index__"):
-        raise TypeError(
-            "slice indices must be integers or None or have an __index__ method"
-        )
-    return v.__index__()  # type: ignore[no-any-return]
+        raise TypeError("slice indices must be integers or None or have an __index__ method")
+    return v.__index__()
 
 
 def _view(t: Tensor, entries: Sequence[Any]) -> Tensor:
@@ -189,9 +194,7 @@ def _view(t: Tensor, entries: Sequence[Any]) -> Tensor:
             at.append(slice(start, stop, step))
         else:
             if not -n <= e < n:
-                raise IndexError(
-                    f"index {e} is out of bounds for dimension {axis} with size {n}"
-                )
+                raise IndexError(f"index {e} is out of bounds for dimension {axis} with size {n}")
             plain = False
             at.append(e % n)
         axis += 1
@@ -202,9 +205,9 @@ def _view(t: Tensor, entries: Sequence[Any]) -> Tensor:
         return part(t, array[key], AliasBackward0, lambda b: _again(b, key))
     integers = any(not isinstance(e, slice) and e is not None for e in at)
     node = SelectBackward0 if integers else SliceBackward0
-    if not integers and all(e is None or e == slice(0, n, 1) for e, n in zip(
-        at, _sizes_along(at, shape), strict=True
-    )):
+    if not integers and all(
+        e is None or e == slice(0, n, 1) for e, n in zip(at, _sizes_along(at, shape), strict=True)
+    ):
         from .views import UnsqueezeBackward0
 
         node = UnsqueezeBackward0
@@ -221,15 +224,15 @@ def _again(b: Tensor, key: Any) -> Tensor:
     return part(b, b._array[key], SliceBackward0, lambda c: _again(c, key))
 
 
-def _basic_part(
-    t: Tensor, entries: list[Any], arrays: dict[int, Any]
-) -> tuple[Tensor, list[Any]]:
+def _basic_part(t: Tensor, entries: list[Any], arrays: dict[int, Any]) -> tuple[Tensor, list[Any]]:
     """What basic indices beside advanced ones select, and the arrays per remaining dim."""
     basic = list(entries)
     before = [e for e in basic if e is not slice(None)]
-    found = _view(t, basic) if before and any(
-        not isinstance(e, slice) or e != slice(None) for e in basic
-    ) else t
+    found = (
+        _view(t, basic)
+        if before and any(not isinstance(e, slice) or e != slice(None) for e in basic)
+        else t
+    )
     advanced: list[Any] = []
     for k, e in enumerate(entries):
         if k in arrays:
@@ -290,9 +293,7 @@ def _flat(at: tuple[Any, ...], shape: Sequence[int]) -> Array:
     return positions.reshape(tuple(shape))[at]
 
 
-def _take(
-    t: Tensor, at: tuple[Any, ...], node: type[IndexBackward0] = IndexBackward0
-) -> Tensor:
+def _take(t: Tensor, at: tuple[Any, ...], node: type[IndexBackward0] = IndexBackward0) -> Tensor:
     """`t[at]`, recorded under the name of `node`."""
     own = t._kind.dtype
     found = t._array[at]
@@ -358,8 +359,8 @@ def setitem(t: Tensor, key: Any, value: Any) -> None:
 
     check_writable(t)
     own = t._kind.dtype
-    if isinstance(value, str):
-        raise TypeError(f"can't assign a str to a {t.type()}")
+    if value is None or isinstance(value, str):
+        raise TypeError(f"can't assign a {type(value).__name__} to a {t.type()}")
     if not isinstance(value, TensorBase):
         value = tensor(value, dtype=own if isinstance(value, bool | int | float) else None)
     basic, arrays = _parsed(t, key)
@@ -403,9 +404,7 @@ def _copy(place: Tensor, value: Tensor) -> None:
         take_history(place, result)
 
 
-def put(
-    t: Tensor, target: Tensor, at: tuple[Any, ...], value: Tensor, accumulate: bool
-) -> None:
+def put(t: Tensor, target: Tensor, at: tuple[Any, ...], value: Tensor, accumulate: bool) -> None:
     """Write (or add) `value` to `target[at]`, `target` being `t` or a view of it."""
     array = target._array
     shape = array[at].shape

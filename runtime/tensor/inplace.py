@@ -29,14 +29,22 @@ if TYPE_CHECKING:
 _AMBIGUOUS = (
     "A view was created in {mode} mode and {what} modified inplace {where}. Given that this use "
     "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
-    "the view and the inplace either both inside the {mode} block (if you don't want the inplace "
+    "the view and the inplace either both inside the {block} block (if you don't want the inplace "
     "to be tracked) or both outside (if you want the inplace to be tracked)."
 )
-_SEVERAL_VIEWS = (
-    "Output {k} of {name} is a view and {what} modified inplace. This view is the output of a "
-    "function that returns multiple views. Such functions do not allow the output views to be "
-    "modified inplace. You should replace the inplace operation by an out-of-place one."
-)
+_WHY = {
+    "several": (
+        "This view is the output of a function that returns multiple views. Such functions do not "
+        "allow the output views to be modified inplace. You should replace the inplace operation "
+        "by an out-of-place one."
+    ),
+    "function": (
+        "This view was created inside a custom Function (or because an input was returned as-is) "
+        "and the autograd logic to handle view+inplace would override the custom backward "
+        "associated with the custom Function, leading to incorrect gradients. This behavior is "
+        "forbidden. You can fix this by cloning the output of the custom Function."
+    ),
+}
 _ITSELF, _BASE = "is being", "its base or another view of its base has been"
 
 
@@ -44,10 +52,15 @@ def _refuse(view: View, what: str) -> None:
     """Raise RuntimeError where a view, or `what` was modified beside it, has no clear history."""
     origin = view.origin
     if isinstance(origin, tuple):
-        raise RuntimeError(_SEVERAL_VIEWS.format(k=origin[0], name=origin[1], what=what))
+        why, k, name = origin
+        raise RuntimeError(
+            f"Output {k} of {name} is a view and {what} modified inplace. {_WHY[why]}"
+        )
     if origin is not None:
-        where = "in normal mode" if origin == "inference" else "with grad mode enabled"
-        raise RuntimeError(_AMBIGUOUS.format(mode=origin, what=what, where=where))
+        inference = origin == "inference"
+        where = "in normal mode" if inference else "with grad mode enabled"
+        block = "inference_mode" if inference else origin
+        raise RuntimeError(_AMBIGUOUS.format(mode=origin, block=block, what=what, where=where))
 
 
 def check_writable(t: Tensor, idempotent: bool = False) -> None:
@@ -56,8 +69,11 @@ def check_writable(t: Tensor, idempotent: bool = False) -> None:
     array = t._array
     if not array.flags.writeable:
         raise RuntimeError("the tensor's memory is read-only")
-    if not idempotent and array.size > 1 and 0 in array.strides and any(
-        s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)
+    if (
+        not idempotent
+        and array.size > 1
+        and 0 in array.strides
+        and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True))
     ):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
@@ -197,25 +213,24 @@ def take_history(t: Tensor, result: Tensor) -> None:
     """Make `result`'s history that of `t`, which holds its elements now."""
     view = t._view
     if view is None:
-        t._grad_fn, t._output_nr = result._grad_fn, result._output_nr
-        t._requires_grad = result._requires_grad
+        _rebased(t, result._grad_fn, result._output_nr)
         if isinstance(t._grad_fn, KernelBackward):
             t._grad_fn.result_moved(result._array, t._array, counter(t))
-        _retain_anew(t)
         return
     _refuse(view, _ITSELF)
     base = view.base
-    node = CopySlices((edge_of(base), edge_of(result)), base._array, t._array)
-    base._grad_fn, base._output_nr, base._requires_grad = node, 0, True
-    _retain_anew(base)
+    _rebased(base, CopySlices((edge_of(base), edge_of(result)), base._array, t._array), 0)
     renew(t, view)
-    _retain_anew(t)
 
 
-def _retain_anew(t: Tensor) -> None:
-    """`retain_grad` is about the Tensor, as it is in the end; hooks stay where they were."""
+def _rebased(t: Tensor, node: Node | None, output: int) -> None:
+    """Give `t` another history. `retain_grad` is about the Tensor as it is in the end, and moves;
+    hooks stay at what it was when they were registered."""
     if t._leaf is not None and t._leaf.retains_grad and t._grad_fn is not None:
-        t._grad_fn.retain(t._output_nr, t)
+        t._grad_fn.retain(t._output_nr, None)
+        if node is not None:
+            node.retain(output, t)
+    t._grad_fn, t._output_nr, t._requires_grad = node, output, node is not None
 
 
 # --------------------------------------------------------------------------- views of what changed
@@ -332,8 +347,7 @@ def renew(t: Tensor, view: View) -> None:
     whose history is not clear."""
     _refuse(view, _BASE)
     base = view.base
-    t._grad_fn = AsStridedBackward0(edge_of(base), base._array, t._array)
-    t._output_nr, t._requires_grad = 0, True
+    _rebased(t, AsStridedBackward0(edge_of(base), base._array, t._array), 0)
     view.version = counter(t).value
 
 

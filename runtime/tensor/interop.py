@@ -42,7 +42,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     if any(s < 0 for s in array.strides):
         raise RuntimeError("Tensors with negative strides are not supported: copy the array")
     out = wrap(adopted(array), kind(found, array.ndim))
-    return out.clone() if copy else out  # type: ignore[return-value]
+    return out.clone() if copy else out
 
 
 def to_dlpack(tensor: Tensor) -> Any:
@@ -123,7 +123,7 @@ def asarray(
             raise ValueError(f"can't alias tensor with dtype {out._kind.dtype} into dtype {dtype}.")
         out = out.to(dtype)
     if copy and out._array is shared._array:
-        out = out.clone()  # type: ignore[assignment]
+        out = out.clone()
     if requires_grad is None or requires_grad == needs_grad(out):
         return out
     return out.detach().requires_grad_(requires_grad)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtype as dt
-from .core import TensorBase, wrap
+from .core import TensorBase, kind, wrap
 from .modes import mode
 from .tape import Gradients, Node, edge_of, needs_grad
 from .views import axis_of
 
 if TYPE_CHECKING:
     from .tensor import Tensor
+
 
 def cat(tensors: Any, dim: int = 0) -> Tensor:
     """Tensors one after another along a dim; they promote to one dtype."""
@@ -103,15 +104,44 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
                 f"and {list(t._array.shape)} at entry {k}"
             )
     axis = axis_of(dim, len(first) + 1)
-    return cat([t.unsqueeze(axis) for t in given], axis)
+    common = given[0]._kind.dtype
+    for t in given[1:]:
+        common = dt.promote_types(common, t._kind.dtype)
+    given = [t if t._kind.dtype is common else t.to(common) for t in given]
+    array = np.stack([t._array for t in given], axis)
+    out = wrap(array, kind(common, array.ndim))
+    if mode.grad and common.is_floating_point and any(needs_grad(t) for t in given):
+        out._grad_fn = StackBackward0(tuple(edge_of(t) for t in given), axis)
+        out._requires_grad = True
+    return out
+
+
+class StackBackward0(Node):
+    """The step of `stack`: every part gets its place along the new dim."""
+
+    __slots__ = ("_axis",)
+
+    def __init__(self, edges: Any, axis: int) -> None:
+        super().__init__(edges)
+        self._axis = axis
+
+    def apply(self, cotangents: Gradients) -> list[Tensor | None]:
+        gradient = cotangents[0]
+        assert gradient is not None
+        return [
+            None if node is None else gradient.select(self._axis, k)
+            for k, (node, _) in enumerate(self.next_functions)
+        ]
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     """Coordinates: vectors expanded over all dims, the k-th along dim k ("ij"), or with the first
     two dims exchanged ("xy")."""
-    given = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else [
-        *tensors
-    ]
+    given = (
+        list(tensors[0])
+        if len(tensors) == 1 and isinstance(tensors[0], tuple | list)
+        else [*tensors]
+    )
     if indexing not in (None, "ij", "xy"):
         raise RuntimeError(
             f'tdsl.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'

@@ -16,13 +16,13 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import calls
-from ..compilation import native_of_graph
+from ..arguments import OutOfRangeError
 from ..signature import Signature
 from . import dtype as dt
 from .core import Array, Kind, kind
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ...compiler.graph import Comp, Function, Node
     from ...compiler.scalar import Scalar
     from ..native import Native
+    from .saved import Plan
 
 
 class _Owner(calls.Owner):
@@ -40,7 +41,7 @@ class _Owner(calls.Owner):
         return None
 
     def out_of_range(self, check: calls.Check, axis: int, value: int, size: int) -> None:
-        raise calls.OutOfRangeError(
+        raise OutOfRangeError(
             f"index {value} is out of bounds for dimension {axis} with size {size}"
         )
 
@@ -62,17 +63,11 @@ class Kernel:
     """One compiled graph. `native` takes arrays (contiguous, of the right kinds; numbers for
     operands without axes) and returns None if it cannot take them."""
 
-    def __init__(
-        self,
-        content: str,
-        graph: Callable[[], Function],
-        source: Kernel | None = None,
-        wanted: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, content: str, graph: Callable[[], Function]) -> None:
         self.content = content
-        self.source, self.wanted = source, wanted  # of a vjp: whose, for which operands
         self._graph = graph
         self._vjps: dict[tuple[int, ...], Kernel] = {}
+        self.plans: dict[tuple[int, ...], Plan | None] = {}  # of vjps, for `saved.record`
         self._lock = threading.RLock()
 
     @cached_property
@@ -82,6 +77,8 @@ class Kernel:
 
     @cached_property
     def _loaded(self) -> Native:
+        from ..compilation import native_of_graph  # brings LLVM: not before something is compiled
+
         with self._lock:
             return native_of_graph(
                 ("kernel", self.content),
@@ -119,46 +116,6 @@ class Kernel:
         return tuple(found)
 
     @cached_property
-    def saves(self) -> tuple[tuple[str, int, Kind], ...]:
-        """Of a vjp: its arguments before the cotangents, and what they are."""
-        found = []
-        for need, p in zip(self.needs, self.signature.params, strict=True):
-            if need.what != "ct":
-                own = kind(dt.OF_COMPILED[p.dtype], len(p.shape))
-                found.append((need.what, need.position, own))
-        return tuple(found)
-
-    @cached_property
-    def keeps_values(self) -> bool:
-        """Of a vjp: whether it needs more than sizes, so that a pass frees something."""
-        return any(what != "s" for what, _, _ in self.saves)
-
-    @cached_property
-    def cotangents(self) -> tuple[int, ...]:
-        """Of a vjp: the results whose cotangents it takes."""
-        return tuple(need.position for need in self.needs if need.what == "ct")
-
-    @cached_property
-    def only_passes(self) -> bool:
-        """Of a vjp: whether there is nothing to compute."""
-        return all(p is not None for p in self.passes)
-
-    @cached_property
-    def fresh(self) -> tuple[bool, ...]:
-        """Of a vjp: which of its gradients are arrays that nobody else has."""
-        return tuple(p is None for p in self.passes)
-
-    @cached_property
-    def floats(self) -> tuple[int, ...]:
-        """The positions of the operands that can have a gradient."""
-        return tuple(k for k, p in enumerate(self.signature.params) if p.dtype.is_float)
-
-    @cached_property
-    def differentiable(self) -> bool:
-        """Whether there is one result, and it can have a gradient."""
-        return len(self.kinds) == 1 and self.kinds[0].dtype.is_floating_point
-
-    @cached_property
     def passes(self) -> tuple[int | None, ...]:
         """Of a vjp: for every operand wanted, the result whose cotangent is its cotangent as it
         stands, or None where the next of the kernel's results is."""
@@ -171,12 +128,13 @@ class Kernel:
         found = self._vjps.get(wanted)
         if found is None:
             content = f"vjp{wanted} of {self.content}"
-            made = Kernel(content, lambda: vjp_graph(self.graph, wanted), self, wanted)
+            made = Kernel(content, lambda: vjp_graph(self.graph, wanted))
             found = self._vjps.setdefault(wanted, made)
         return found
 
 
-def sizes_only(shape: Sequence[int]) -> Array:
+@lru_cache(4096)
+def sizes_only(shape: tuple[int, ...]) -> Array:
     """The empty array that tells compiled code a shape."""
     return np.empty((*shape, 0), np.bool_)
 

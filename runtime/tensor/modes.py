@@ -102,7 +102,7 @@ class _Decorating(_ModeContext):
         made = super().__new__(cls)
         if function is None:
             return made
-        made.__init__()  # type: ignore[misc]
+        made.__init__()
         return made(function)
 
     def __init__(self, function: Callable[..., Any] | None = None) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 #: Halves are computed in float32, as PyTorch does on the CPU.
 _WIDE = {dt.float16: dt.float32, dt.bfloat16: dt.float32}
 _NUMBERS = (bool, int, float)
+_FIRST, _SECOND, _BOTH = (0,), (1,), (0, 1)  # which operands require grad
 
 
 def plain_number(value: Any) -> Any:
@@ -126,10 +127,13 @@ _NONE = Kernel("", lambda: None)  # type: ignore[arg-type, return-value]
 
 
 def contiguous(a: Any) -> Any:
-    """An operand as native code takes it."""
-    if isinstance(a, np.ndarray) and not (a.flags.c_contiguous and a.flags.aligned):
-        return np.array(a, order="C")
-    return a
+    """An operand as native code takes it: dense, with the object for its dtype that is known there
+    (NumPy may have others, after unpickling)."""
+    if not isinstance(a, np.ndarray):
+        return a
+    dense = a if a.flags.c_contiguous and a.flags.aligned else np.array(a, order="C")
+    known = np.dtype(dense.dtype.type)
+    return dense if dense.dtype is known else dense.view(known)
 
 
 def no_broadcast(shapes: Sequence[tuple[int, ...]]) -> str:
@@ -242,7 +246,10 @@ class Operation:
                 a._requires_grad or b._requires_grad
                 or a._view is not None or b._view is not None
             ) and mode.grad:  # fmt: skip
-                self._record(kernel, (a, b), (result,))
+                first, second = needs_grad(a), needs_grad(b)  # type: ignore[arg-type]
+                if first or second:
+                    wanted = _BOTH if first and second else _FIRST if first else _SECOND
+                    record(kernel, (a, b), wanted, (result,), self.node)
             return result
         site = self._sites.get((a._kind, type(b)))
         if site is None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import dtype as dt
-from .core import Array, TensorBase, kind, wrap
 from .conversion import readable
+from .core import Array, TensorBase, kind, wrap
 from .indexing import IndexBackward0, _take, positions
 from .modes import mode
 from .tape import Edge, Gradients, Node, edge_of, needs_grad
@@ -21,14 +21,31 @@ from .views import axis_of
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-sort_result = NamedTuple("sort", [("values", Any), ("indices", Any)])
-topk_result = NamedTuple("topk", [("values", Any), ("indices", Any)])
-kthvalue_result = NamedTuple("kthvalue", [("values", Any), ("indices", Any)])
-median_result = NamedTuple("median", [("values", Any), ("indices", Any)])
+
+class sort_result(NamedTuple):
+    values: Any
+    indices: Any
+
+
+class topk_result(NamedTuple):
+    values: Any
+    indices: Any
+
+
+class kthvalue_result(NamedTuple):
+    values: Any
+    indices: Any
+
+
+class median_result(NamedTuple):
+    values: Any
+    indices: Any
 
 
 def _indices(array: Array) -> Tensor:
-    return wrap(np.ascontiguousarray(array, np.int64).reshape(array.shape), kind(dt.int64, array.ndim))
+    return wrap(
+        np.ascontiguousarray(array, np.int64).reshape(array.shape), kind(dt.int64, array.ndim)
+    )
 
 
 def _order(values: Array, axis: int, descending: bool) -> Array:
@@ -109,9 +126,9 @@ def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
         raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(axis))
     order = np.take(_order(readable(self), axis, False), [k - 1], axis)
     values, found = _along(self, order, axis, KthvalueBackward0), _indices(order)
-    return kthvalue_result(*((values, found) if keepdim else (
-        values.squeeze(axis), found.squeeze(axis)
-    )))
+    return kthvalue_result(
+        *((values, found) if keepdim else (values.squeeze(axis), found.squeeze(axis)))
+    )
 
 
 def median(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -152,8 +169,8 @@ def unique(self: Tensor, sorted: bool = True, return_inverse: bool = False,
 def searchsorted(sorted_sequence: Tensor, input: Any, *, right: bool = False) -> Tensor:
     """Where elements would be inserted into a sorted vector."""
     given = input._array if isinstance(input, TensorBase) else np.asarray(input)
-    side = "right" if right else "left"
-    return _indices(np.asarray(np.searchsorted(sorted_sequence._array, given, side)))
+    found: Any = np.searchsorted(sorted_sequence._array, given, "right" if right else "left")
+    return _indices(np.asarray(found))
 
 
 def bincount(self: Tensor, weights: Any = None, minlength: int = 0) -> Tensor:
@@ -229,7 +246,7 @@ def _cumprod_recorded(x: Tensor, axis: int) -> Tensor:
     kept = wrap(np.tri(n, dtype=np.bool_), kind(dt.bool_, 2))
     one = wrap(np.ones((), x._kind.dtype.numpy), kind(x._kind.dtype, 0))
     table = moved.unsqueeze(-2).where(kept, one)
-    return table.prod(-1).movedim(-1, axis)  # type: ignore[no-any-return]
+    return table.prod(-1).movedim(-1, axis)
 
 
 def _extremes(self: Tensor, dim: int, operation: np.ufunc, result: Any, node: Any) -> Any:
@@ -246,8 +263,14 @@ def _extremes(self: Tensor, dim: int, operation: np.ufunc, result: Any, node: An
     return result(_along(self, order, axis, node), _indices(order))
 
 
-cummax_result = NamedTuple("cummax", [("values", Any), ("indices", Any)])
-cummin_result = NamedTuple("cummin", [("values", Any), ("indices", Any)])
+class cummax_result(NamedTuple):
+    values: Any
+    indices: Any
+
+
+class cummin_result(NamedTuple):
+    values: Any
+    indices: Any
 
 
 def cummax(self: Tensor, dim: int) -> Any:

@@ -46,7 +46,7 @@ def unary(
             if whole == "same" and self._kind.dtype is not dt.bool_:
                 return self.clone()
             raise NotImplementedError(
-                f"\"{whole if whole != 'same' else public + '_vml_cpu'}\" not implemented for "
+                f'"{whole if whole != "same" else public + "_vml_cpu"}" not implemented for '
                 f"'{scalar_name(self._kind.dtype)}'"
             )
         return operation.unary(self)
@@ -63,7 +63,7 @@ def binary(row: str, name: str | None = None, node: str | None = None) -> Functi
 
     def function(self: Tensor, other: Any) -> Tensor:
         if not isinstance(self, TensorBase):
-            return operation.call((_number(public, self), other), ())  # type: ignore[no-any-return]
+            return operation.call((_number(public, self), other), ())
         return operation.binary(self, _operand(public, other))
 
     function.__name__ = function.__qualname__ = public
@@ -123,14 +123,14 @@ def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     _check_alpha(self, other, alpha)
     if not isinstance(other, TensorBase):
         return _add.binary(self, other * alpha)
-    return _addcmul.call((self, other, alpha), ())  # type: ignore[no-any-return]
+    return _addcmul.call((self, other, alpha), ())
 
 
 def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """`self - alpha * other`."""
     other = _operand("sub", other)
     if not isinstance(self, TensorBase):
-        return _sub.call((_number("sub", self), other), ())  # type: ignore[no-any-return]
+        return _sub.call((_number("sub", self), other), ())
     _refuse_bool(self, other)
     if alpha == 1:
         return _sub.binary(self, other)
@@ -143,7 +143,7 @@ def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     _refuse_bool(self, other)
     if alpha != 1:
         return sub(other, mul(self, alpha))
-    return _rsub.call((other, self), ())  # type: ignore[no-any-return]
+    return _rsub.call((other, self), ())
 
 
 def _swapped(name: str, number: Any, other: Any) -> tuple[Any, Any]:
@@ -165,16 +165,20 @@ def _check_alpha(self: Any, other: Any, alpha: Any) -> None:
 
 
 def _refuse_bool(self: Any, other: Any) -> None:
-    if self._kind.dtype is dt.bool_ and isinstance(other, TensorBase) and (
-        other._kind.dtype is dt.bool_
+    if (
+        self._kind.dtype is dt.bool_
+        and isinstance(other, TensorBase)
+        and (other._kind.dtype is dt.bool_)
     ):
         raise NotImplementedError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` "
             "or `logical_xor()` operator instead."
         )
-    if self._kind.dtype is dt.bool_ and (
-        not isinstance(other, TensorBase) or other._kind.dtype is dt.bool_
-    ) and isinstance(other, bool | TensorBase):
+    if (
+        self._kind.dtype is dt.bool_
+        and (not isinstance(other, TensorBase) or other._kind.dtype is dt.bool_)
+        and isinstance(other, bool | TensorBase)
+    ):
         raise NotImplementedError(
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
             "trying to invert a mask, use the `~` or `logical_not()` operator instead."
@@ -193,10 +197,10 @@ def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor
     other = _operand("div", other)
     if rounding_mode is None:
         if not isinstance(self, TensorBase):
-            return _div.call((_number("div", self), other), ())  # type: ignore[no-any-return]
+            return _div.call((_number("div", self), other), ())
         return _div.binary(self, other)
     if rounding_mode == "floor":
-        return floor_divide(self, other)  # type: ignore[no-any-return]
+        return floor_divide(self, other)
     if rounding_mode == "trunc":
         quotient = _div.binary(self, other).trunc()
         common = _mul.binary(self, other)._kind.dtype
@@ -211,7 +215,7 @@ def pow(self: Any, exponent: Any) -> Tensor:
     """`self ** exponent`."""
     exponent = _operand("pow", exponent)
     if not isinstance(self, TensorBase):
-        return _number_pow.call((_number("pow", self), exponent), ())  # type: ignore[no-any-return]
+        return _number_pow.call((_number("pow", self), exponent), ())
     if isinstance(exponent, TensorBase):
         return _pow.binary(self, exponent)  # type: ignore[arg-type]
     whole = not self._kind.dtype.is_floating_point
@@ -260,7 +264,7 @@ def relu(self: Tensor) -> Tensor:
         if self._kind.dtype is dt.bool_:
             raise RuntimeError("Boolean inputs not supported for relu")
         return self.clamp_min(0)
-    return _relu(self)  # type: ignore[no-any-return]
+    return _relu(self)
 
 
 def _of_tensors(row: str) -> Function:
@@ -410,7 +414,7 @@ class PointwiseMethods(TensorBase):
                 "Negation, the `-` operator, on a bool tensor is not supported. If you are trying "
                 "to invert a mask, use the `~` or `logical_not()` operator instead."
             )
-        return neg(self)  # type: ignore[no-any-return]
+        return neg(self)
 
     def __pos__(self: Tensor) -> Tensor:
         return self
@@ -418,10 +422,10 @@ class PointwiseMethods(TensorBase):
     def __abs__(self: Tensor) -> Tensor:
         return self.abs()
 
-    def __eq__(self: Tensor, other: Any) -> Any:  # type: ignore[override]
+    def __eq__(self: Tensor, other: Any) -> Any:
         return _compared(self, other, "eq", False)
 
-    def __ne__(self: Tensor, other: Any) -> Any:  # type: ignore[override]
+    def __ne__(self: Tensor, other: Any) -> Any:
         return _compared(self, other, "ne", True)
 
     def __lt__(self: Tensor, other: Any) -> Tensor:

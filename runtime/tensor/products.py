@@ -27,9 +27,7 @@ def _require(name: str, *tensors: Any) -> None:
     """Tensors of one dtype."""
     for k, t in enumerate(tensors):
         if not isinstance(t, TensorBase):
-            raise TypeError(
-                f"{name}(): argument {k + 1} must be Tensor, not {type(t).__name__}"
-            )
+            raise TypeError(f"{name}(): argument {k + 1} must be Tensor, not {type(t).__name__}")
     first = tensors[0]._kind.dtype
     for t in tensors[1:]:
         if t._kind.dtype is not first:
@@ -45,6 +43,14 @@ def _listing(t: Tensor) -> str:
 
 def matmul(self: Tensor, other: Tensor) -> Tensor:
     """The matrix product `@`: vectors, matrices, and batches of them broadcast together."""
+    if (
+        isinstance(self, TensorBase)
+        and isinstance(other, TensorBase)
+        and self._kind is other._kind
+        and self._kind.rank == 2
+        and self._array.shape[1] == other._array.shape[0]
+    ):  # the common case, without the rules in full
+        return _MM.binary(self, other)
     _require("matmul", self, other)
     a, b = self._array.shape, other._array.shape
     if not a or not b:
@@ -129,15 +135,14 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """Sums of products by Einstein's convention: `einsum("ij,jk->ik", a, b)`."""
     if not isinstance(equation, str):
         raise TypeError(
-            f"einsum(): argument 'equation' (position 1) must be str, not "
-            f"{type(equation).__name__}"
+            f"einsum(): argument 'equation' (position 1) must be str, not {type(equation).__name__}"
         )
     if len(operands) == 1 and isinstance(operands[0], tuple | list):
         operands = tuple(operands[0])
     if not operands:
         raise ValueError("einsum(): must provide at least one operand")
     _require("einsum", *operands)
-    return _EINSUM(equation, *([operands] if _takes_a_list() else operands))  # type: ignore[no-any-return]
+    return _EINSUM(equation, *([operands] if _takes_a_list() else operands))
 
 
 def _takes_a_list() -> bool:
@@ -161,8 +166,8 @@ class ProductMethods(TensorBase):
 
     def __matmul__(self: Tensor, other: Any) -> Tensor:
         if not isinstance(other, TensorBase):
-            return NotImplemented  # type: ignore[no-any-return]
+            return NotImplemented
         return matmul(self, other)  # type: ignore[arg-type]
 
     def __rmatmul__(self: Tensor, other: Any) -> Tensor:
-        return NotImplemented  # type: ignore[no-any-return]
+        return NotImplemented

@@ -26,7 +26,9 @@ class max_result(NamedTuple):
     indices: Any
 
 
-min_result = NamedTuple("min_result", [("values", Any), ("indices", Any)])
+class min_result(NamedTuple):
+    values: Any
+    indices: Any
 
 
 def _operation(row: str, node: str, **more: Any) -> Operation:
@@ -38,7 +40,10 @@ _MEAN, _MEAN_DIM = _operation("mean", "MeanBackward0"), _operation("mean", "Mean
 _PROD, _PROD_DIM = _operation("prod", "ProdBackward0"), _operation("prod", "ProdBackward1")
 _AMAX, _AMIN = _operation("amax", "AmaxBackward0"), _operation("amin", "AminBackward0")
 _MAX, _MIN = _operation("amax", "MaxBackward1"), _operation("amin", "MinBackward1")
-_ARGMAX, _ARGMIN = _operation("argmax", "NotDifferentiable"), _operation("argmin", "NotDifferentiable")
+_ARGMAX, _ARGMIN = (
+    _operation("argmax", "NotDifferentiable"),
+    _operation("argmin", "NotDifferentiable"),
+)
 _ANY, _ALL = _operation("any", "NotDifferentiable"), _operation("all", "NotDifferentiable")
 _VAR, _STD = _operation("var", "VarBackward0"), _operation("std", "StdBackward0")
 _LOGSUMEXP = _operation("logsumexp", "LogsumexpBackward0")
@@ -78,8 +83,12 @@ def _converted(self: Tensor, dtype: Any) -> Tensor:
 def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
         **other: Any) -> Tensor:  # fmt: skip
     """The sum over `dim`; integers and bools become int64."""
-    if dim is None and dtype is None and not keepdim and not other and (
-        isinstance(self, TensorBase)
+    if (
+        dim is None
+        and dtype is None
+        and not keepdim
+        and not other
+        and (isinstance(self, TensorBase))
     ):
         return _SUM.unary(self)
     dim, keepdim = _named(dim, keepdim, other)
@@ -90,14 +99,18 @@ def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
     x = _converted(self, dtype)
     axes = dims_of(dim, x._kind.rank)
     found = (_SUM if dim is None else _SUM_DIM).call((x,), (axes, keepdim))
-    return found if dtype is None else found.to(dtype)  # type: ignore[no-any-return]
+    return found if dtype is None else found.to(dtype)
 
 
 def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
          **other: Any) -> Tensor:  # fmt: skip
     """The mean over `dim`."""
-    if dim is None and dtype is None and not keepdim and not other and (
-        self._kind.dtype.is_floating_point
+    if (
+        dim is None
+        and dtype is None
+        and not keepdim
+        and not other
+        and (self._kind.dtype.is_floating_point)
     ):
         return _MEAN.unary(self)
     dim, keepdim = _named(dim, keepdim, other)
@@ -108,7 +121,7 @@ def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
             f"or complex dtype. Got: {scalar_name(x._kind.dtype)}"
         )
     axes = dims_of(dim, x._kind.rank)
-    return (_MEAN if dim is None else _MEAN_DIM).call((x,), (axes, keepdim))  # type: ignore[no-any-return]
+    return (_MEAN if dim is None else _MEAN_DIM).call((x,), (axes, keepdim))
 
 
 def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -116,7 +129,7 @@ def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     x = _converted(self, dtype)
     axes = dims_of(dim, x._kind.rank)
     found = (_PROD if dim is None else _PROD_DIM).call((x,), (axes, keepdim))
-    return found if dtype is None else found.to(dtype)  # type: ignore[no-any-return]
+    return found if dtype is None else found.to(dtype)
 
 
 def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
@@ -133,7 +146,7 @@ def _extreme(self: Tensor, dim: Any, keepdim: bool, operation: Operation, name: 
     axes = dims_of(dim, self._kind.rank)
     _require_elements(self, axes, name)
     found = operation.call((self,), (axes, keepdim))
-    return found.bool() if self._kind.dtype is dt.bool_ else found  # type: ignore[no-any-return]
+    return found.bool() if self._kind.dtype is dt.bool_ else found
 
 
 def _require_elements(self: Tensor, axes: tuple[int, ...] | None, name: str) -> None:
@@ -147,9 +160,7 @@ def _require_elements(self: Tensor, axes: tuple[int, ...] | None, name: str) -> 
         return
     for a in axes:
         if shape and shape[a] == 0:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {a} to have non-zero size."
-            )
+            raise IndexError(f"{name}(): Expected reduction dim {a} to have non-zero size.")
 
 
 def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -190,12 +201,12 @@ def _extreme_of(
 
 
 def argmax(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The index of the maximum (the first of several): into the flattened Tensor, or along `dim`."""
+    """The index of the maximum (the first of several): in the flattened Tensor, or along `dim`."""
     return _position(self, dim, keepdim, _ARGMAX, "argmax")
 
 
 def argmin(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The index of the minimum (the first of several): into the flattened Tensor, or along `dim`."""
+    """The index of the minimum (the first of several): in the flattened Tensor, or along `dim`."""
     return _position(self, dim, keepdim, _ARGMIN, "argmin")
 
 
@@ -203,12 +214,14 @@ def _position(self: Tensor, dim: Any, keepdim: bool, operation: Operation, name:
     x = self.detach()
     if dim is None:
         if x._array.size == 0:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+            raise IndexError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
+            )
         found = operation.call((x.reshape(-1),), ((0,), False))
-        return found.reshape((1,) * x._kind.rank) if keepdim else found  # type: ignore[no-any-return]
+        return found.reshape((1,) * x._kind.rank) if keepdim else found
     axis = axis_of(dim, x._kind.rank)
     _require_elements(x, (axis,), name)
-    return operation.call((x,), ((axis,), keepdim))  # type: ignore[no-any-return]
+    return operation.call((x,), ((axis,), keepdim))
 
 
 def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -225,8 +238,8 @@ def _truth(self: Tensor, dim: Any, keepdim: bool, operation: Operation) -> Tenso
     axes = dims_of(dim, self._kind.rank)
     found = operation.call((self.detach(),), (axes, keepdim))
     if self._kind.dtype is dt.uint8:
-        return found.to(dt.uint8)  # type: ignore[no-any-return]
-    return found  # type: ignore[no-any-return]
+        return found.to(dt.uint8)
+    return found
 
 
 def _correction(unbiased: Any, correction: Any) -> int:
@@ -262,7 +275,7 @@ def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: Any, correction: Any
 
         return full(_reduced(self, axes, keepdim), float("nan"), dtype=self._kind.dtype)
     static = (axes, _correction(unbiased, correction), keepdim)
-    return operation.call((self,), static)  # type: ignore[no-any-return]
+    return operation.call((self,), static)
 
 
 def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
@@ -273,7 +286,7 @@ def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
         from .creation import full
 
         return full(_reduced(x, axes, keepdim), float("-inf"), dtype=x._kind.dtype)
-    return _LOGSUMEXP.call((x,), (axes, keepdim))  # type: ignore[no-any-return]
+    return _LOGSUMEXP.call((x,), (axes, keepdim))
 
 
 def _empty(x: Tensor, axes: tuple[int, ...] | None) -> bool:
@@ -286,9 +299,7 @@ def _reduced(x: Tensor, axes: tuple[int, ...] | None, keepdim: bool) -> tuple[in
     """The shape of a reduction."""
     over = range(x._kind.rank) if axes is None else axes
     shape = x._array.shape
-    return tuple(
-        1 if k in over else n for k, n in enumerate(shape) if keepdim or k not in over
-    )
+    return tuple(1 if k in over else n for k, n in enumerate(shape) if keepdim or k not in over)
 
 
 class ReductionMethods(TensorBase):

@@ -179,9 +179,7 @@ def broadcast_labels(shapes: Sequence[tuple[int, ...]]) -> Labels | None:
                     return None
                 sizes[k] = size
     return tuple(
-        tuple(
-            names[k] if size == sizes[k] else 1 for k, size in enumerate(s, rank - len(s))
-        )
+        tuple(names[k] if size == sizes[k] else 1 for k, size in enumerate(s, rank - len(s)))
         for s in shapes
     )
 
@@ -227,9 +225,7 @@ def _labels(
             named[axis] = f"d{next(fresh)}"
         else:
             named[axis] = pick if isinstance(pick, int) else named[pick]
-    return tuple(
-        tuple(named[t, a] for a in range(len(s))) for t, s in enumerate(shapes)
-    )
+    return tuple(tuple(named[t, a] for a in range(len(s))) for t, s in enumerate(shapes))
 
 
 def first_accepted(

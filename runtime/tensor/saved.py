@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from . import dtype as dt
 from .anomaly import anomaly, remember_place
-from .core import INFERENCE, Array, Kind, TensorBase, Version, wrap
+from .core import INFERENCE, Array, Kind, TensorBase, Version, kind, wrap
 from .kernels import Kernel, sizes_only
 from .modes import mode
 from .tape import FREED, AccumulateGrad, Edge, Gradients, Node, edge_of, sequence
 
 if TYPE_CHECKING:
+    from ..signature import Value
     from .tensor import Tensor
 
 #: A value, the counter of its memory, and what that counted when the value was saved.
@@ -57,11 +59,49 @@ def with_history(array: Array, kind: Kind, version: Version, edge: Edge) -> Tens
     return out
 
 
+class Plan:
+    """What recording a kernel's call and its step back need to know of the vjp for the operands
+    `wanted`."""
+
+    __slots__ = ("computes", "cotangents", "floats", "fresh", "frees", "kinds", "native", "passes",
+                 "saves", "single", "vjp", "wanted")  # fmt: skip
+
+    def __init__(self, kernel: Kernel, wanted: tuple[int, ...]) -> None:
+        self.wanted = wanted
+        self.vjp = vjp = kernel.vjp(wanted)
+        self.native, self.kinds, self.passes = vjp.native, vjp.kinds, vjp.passes
+        #: its arguments before the cotangents: `x`, `y` or `s` (see `kernels`), of which operand
+        #: or result, and the kind
+        self.saves = tuple(
+            (need.what, need.position, kind_of(p))
+            for need, p in zip(vjp.needs, vjp.signature.params, strict=True)
+            if need.what != "ct"
+        )
+        #: the results whose cotangents it takes
+        self.cotangents = tuple(need.position for need in vjp.needs if need.what == "ct")
+        #: whether a pass frees something
+        self.frees = any(what != "s" for what, _, _ in self.saves)
+        #: whether there is something to compute
+        self.computes = None in self.passes
+        #: which gradients are arrays that nobody else has
+        self.fresh = tuple(p is None for p in self.passes)
+        #: the operands that could have a gradient
+        params = enumerate(kernel.signature.params)
+        self.floats = tuple(k for k, p in params if p.dtype.is_float)
+        #: whether the kernel has one result
+        self.single = len(kernel.kinds) == 1
+
+
+def kind_of(p: Value) -> Kind:
+    """The Kind of a parameter."""
+    return kind(dt.OF_COMPILED[p.dtype], len(p.shape))
+
+
 class KernelBackward(Node):
     """The step of a kernel's call; every operation's own subclass bears its name."""
 
-    __slots__ = ("_results", "_saved", "vjp")
-    vjp: Kernel
+    __slots__ = ("_results", "_saved", "plan")
+    plan: Plan
     _saved: list[Saved] | None  # in the order of the vjp's arguments; None: freed
     _results: tuple[tuple[tuple[int, ...], Kind], ...] | None  # None: one
 
@@ -76,74 +116,72 @@ class KernelBackward(Node):
         return tuple(self._spread(gradients, None))
 
     def taken(self, gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        floats = self._source.floats
-        return [gradients[floats.index(k)] for k in self.vjp.wanted]
-
-    @property
-    def _source(self) -> Kernel:
-        source = self.vjp.source
-        assert source is not None
-        return source
+        floats = self.plan.floats
+        return [gradients[floats.index(k)] for k in self.plan.wanted]
 
     def _spread(self, given: Sequence[Any], missing: Any) -> list[Any]:
         """One of `given`, which are for the operands that require grad, for every operand that
         could."""
-        by_operand = dict(zip(self.vjp.wanted, given, strict=True))
-        return [by_operand.get(k, missing) for k in self._source.floats]
+        by_operand = dict(zip(self.plan.wanted, given, strict=True))
+        return [by_operand.get(k, missing) for k in self.plan.floats]
 
     def apply(self, cotangents: Gradients) -> Sequence[Tensor | None]:
-        found = self._saved
-        if found is None:
+        kept, plan = self._saved, self.plan
+        if kept is None:
             raise RuntimeError(FREED)
-        vjp = self.vjp
-        arrived = [self._arrived(cotangents, k) for k in vjp.cotangents]
-        if vjp.only_passes:
-            return [cotangents[p] for p in vjp.passes]  # type: ignore[index]
-        if mode.grad:
-            return self._differentiably(found, arrived)
+        if self._results is not None:
+            self._fill(cotangents)
+        if not plan.computes:
+            return [cotangents[p] for p in plan.passes]  # type: ignore[index]
         values = []
-        for value, version, expected in found:
+        for value, version, expected in kept:
             if version.value != expected:
                 self._raise_modified(value, version, expected)
             values.append(value)
-        for g in arrived:
-            values.append(g._array)
-        return vjp_results(vjp, values, cotangents)
+        if mode.grad:
+            return self._differentiably(kept, cotangents)
+        for k in plan.cotangents:
+            values.append(cotangents[k]._array)  # type: ignore[union-attr]
+        out = plan.native(*values)
+        if out is None:
+            out = plan.native(*[contiguous(v) for v in values])
+            if out is None:
+                raise RuntimeError("the gradient of an operation does not fit its result")
+        if len(plan.passes) == 1:  # a kernel's vjp returns a tuple, of one here
+            return [wrap(out[0], plan.kinds[0])]
+        computed = iter([wrap(o, k) for o, k in zip(out, plan.kinds, strict=True)])
+        return [next(computed) if p is None else cotangents[p] for p in plan.passes]
 
-    def _arrived(self, cotangents: Gradients, k: int) -> Tensor:
-        """The cotangent of result k: zeros where only those of others arrived."""
-        found = cotangents[k]
-        if found is None:
-            assert self._results is not None
-            shape, kind = self._results[k]
-            found = cotangents[k] = wrap(np.zeros(shape, kind.dtype.numpy), kind)
-        return found
+    def _fill(self, cotangents: Gradients) -> None:
+        """Zeros for results that no gradient has arrived for."""
+        assert self._results is not None
+        for k in self.plan.cotangents:
+            if cotangents[k] is None:
+                shape, own = self._results[k]
+                cotangents[k] = wrap(np.zeros(shape, own.dtype.numpy), own)
 
-    def _differentiably(
-        self, found: list[Saved], arrived: Sequence[Tensor]
-    ) -> Sequence[Tensor | None]:
+    def _differentiably(self, kept: list[Saved], cotangents: Gradients) -> list[Tensor | None]:
+        """`apply`, recorded itself."""
         from .operation import call_kernel
 
-        vjp = self.vjp
+        plan = self.plan
         values: list[Any] = []
-        for (value, version, expected), (what, k, kind) in zip(found, vjp.saves, strict=True):
-            if version.value != expected:
-                self._raise_modified(value, version, expected)
+        for (value, version, _), (what, k, own) in zip(kept, plan.saves, strict=True):
             if what == "s" or not isinstance(value, np.ndarray):
                 values.append(value)
                 continue
             edge: Edge = (None, 0)
             if what == "y":
                 edge = (self, k)
-            elif k in vjp.wanted:
-                edge = self.edges[vjp.wanted.index(k)]
-            values.append(with_history(value, kind, version, edge))
-        given = dict(zip(vjp.cotangents, arrived, strict=True))
-        computed = iter(call_kernel(vjp, [*values, *given.values()], KernelBackward))
-        return [next(computed) if p is None else given[p] for p in vjp.passes]
+            elif k in plan.wanted:
+                edge = self.edges[plan.wanted.index(k)]
+            values.append(with_history(value, own, version, edge))
+        values += [cotangents[k] for k in plan.cotangents]
+        computed = iter(call_kernel(plan.vjp, values, KernelBackward))
+        return [next(computed) if p is None else cotangents[p] for p in plan.passes]
 
     def release(self) -> None:
-        if self.vjp.keeps_values:
+        if self.plan.frees:
             self._saved = None
 
     # ----------------------------------------------------------------------- writing in place
@@ -171,21 +209,19 @@ class KernelBackward(Node):
         names = {"x": "operand", "y": "result"}
         return [
             (f"{names[what]} {k}", value)
-            for (value, _, _), (what, k, _) in zip(self._saved or (), self.vjp.saves, strict=False)
+            for (value, _, _), (what, k, _) in zip(self._saved or (), self.plan.saves, strict=False)
             if what != "s"
         ]
 
     def _raise_modified(self, value: Array, version: Version, expected: int) -> NoReturn:
         what, k, kind = next(
-            need
-            for need, s in zip(self.vjp.saves, self._saved or (), strict=True)
-            if s[0] is value
+            need for need, s in zip(self.plan.saves, self._saved or (), strict=True) if s[0] is value
         )
         made, output = None, 0
         if what == "y":
             made, output = self.name(), k
-        elif k in self.vjp.wanted:
-            node, output = self.edges[self.vjp.wanted.index(k)]
+        elif k in self.plan.wanted:
+            node, output = self.edges[self.plan.wanted.index(k)]
             if node is not None and not isinstance(node, AccumulateGrad):
                 made = node.name()
         raise_modified(value, kind, made, output, version, expected, self.name())
@@ -222,20 +258,11 @@ def type_name(kind: Kind) -> str:
     return f"tdsl.{_TYPES[kind.dtype.name]}"
 
 
-def vjp_results(vjp: Kernel, values: list[Any], cotangents: Gradients) -> list[Tensor | None]:
-    """The gradients that `vjp` gives for arrays, without history."""
-    out = vjp.native(*values)
-    if out is None:
-        from .operation import contiguous
-
-        out = vjp.native(*[contiguous(v) for v in values])
-        if out is None:
-            raise RuntimeError("the gradient of an operation does not fit its result")
-    kinds = vjp.kinds
-    if len(vjp.passes) == 1:  # not a pass: there is something to compute
-        return [wrap(out[0], kinds[0])]
-    computed = iter([wrap(o, k) for o, k in zip(out, kinds, strict=True)])
-    return [next(computed) if p is None else cotangents[p] for p in vjp.passes]
+def contiguous(a: Any) -> Any:
+    """An operand as native code takes it."""
+    if isinstance(a, np.ndarray) and not (a.flags.c_contiguous and a.flags.aligned):
+        return np.array(a, order="C")
+    return a
 
 
 # --------------------------------------------------------------------------- recording
@@ -252,27 +279,40 @@ def record(
 ) -> None:
     """Give `results` their history: the call of `kernel` with `operands`, of which those at
     `positions` require grad."""
-    if not kernel.differentiable and not any(k.dtype.is_floating_point for k in kernel.kinds):
-        return
-    vjp = kernel.vjp(positions)
+    plan = kernel.plans.get(positions)
+    if plan is None:
+        if not any(k.dtype.is_floating_point for k in kernel.kinds):
+            return
+        plan = kernel.plans[positions] = Plan(kernel, positions)
     node = _new(step)
-    node.edges = [edge_of(operands[k]) for k in positions]
+    edges: list[Edge] = []
+    for k in positions:
+        t = operands[k]
+        made = t._grad_fn
+        edges.append(edge_of(t) if made is None or t._view is not None else (made, t._output_nr))
+    node.edges = edges
     node.sequence = next(sequence)
     node.hooks = node.notes = None
-    node.vjp = vjp
+    node.plan = plan
     kept: list[Saved] = []
-    for what, k, _ in vjp.saves:
-        if what == "x":
-            x = operands[k]
-            kept.append(saved(x) if isinstance(x, TensorBase) else (x, UNWRITTEN, 0))  # type: ignore[arg-type]
-        elif what == "y":
-            kept.append(saved(results[k]))
+    for what, k, _ in plan.saves:
+        if what == "s":
+            t = operands[k]
+            shape = t._array.shape if isinstance(t, TensorBase) else np.shape(t)
+            kept.append((sizes_only(shape), UNWRITTEN, 0))
+            continue
+        t = operands[k] if what == "x" else results[k]
+        if not isinstance(t, TensorBase):
+            kept.append((t, UNWRITTEN, 0))
+        elif t._counter is None:  # as `saved`, for most Tensors
+            version = t._counter = Version()
+            kept.append((t._array, version, 0))
         else:
-            kept.append((sizes_only(np.shape(_values(operands[k]))), UNWRITTEN, 0))
+            kept.append(saved(t))  # type: ignore[arg-type]
     node._saved = kept
     if anomaly.enabled:
-        remember_place(node)
-    if kernel.differentiable:
+        remember_place(node, operands)
+    if plan.single:
         r = results[0]
         r._requires_grad, r._grad_fn = True, node
         node._results = None
@@ -282,6 +322,3 @@ def record(
         if r._kind.dtype.is_floating_point:
             r._requires_grad, r._grad_fn, r._output_nr = True, node, k
 
-
-def _values(operand: Any) -> Any:
-    return operand._array if isinstance(operand, TensorBase) else operand

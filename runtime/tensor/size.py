@@ -37,7 +37,7 @@ class Size(tuple[int, ...]):
         found = super().__getitem__(key)
         return Size(found) if isinstance(key, slice) else found
 
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+    def __add__(self, other: Any) -> Size:
         if not isinstance(other, tuple):
             return NotImplemented
         return Size(super().__add__(other))

@@ -28,9 +28,7 @@ def address(array: Array) -> int:
     return found
 
 
-def strided(
-    array: Array, shape: Sequence[int], strides: Sequence[int], offset: int = 0
-) -> Array:
+def strided(array: Array, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> Array:
     """A view of the memory under `array`: `strides` and `offset` (from `array`'s first element)
     in bytes. The caller answers for its staying inside."""
     root = owner(array)

@@ -103,9 +103,13 @@ class Node:
         """`hook(grad)` is called with the gradient of a result, before the step."""
         return register(self._hooks().tensor.setdefault(output, {}), hook)
 
-    def retain(self, output: int, tensor: Tensor) -> None:
-        """Keep the gradient of a result in its `grad`, as long as it lives."""
-        self._hooks().retaining[output] = weakref.ref(tensor)
+    def retain(self, output: int, tensor: Tensor | None) -> None:
+        """Keep the gradient of a result in `tensor`'s `grad`, as long as that lives."""
+        retaining = self._hooks().retaining
+        if tensor is None:
+            retaining.pop(output, None)
+        else:
+            retaining[output] = weakref.ref(tensor)
 
     def _hooks(self) -> StepHooks:
         if self.hooks is None:
@@ -129,6 +133,8 @@ class AccumulateGrad(Node):
 
     __slots__ = ("variable",)
     variable: Tensor
+    edges = ()
+    sequence = -1
 
 
 _new = object.__new__
@@ -144,8 +150,6 @@ def accumulator(t: Tensor) -> AccumulateGrad:
         if found is not None:
             return found
     found = _new(AccumulateGrad)
-    found.edges = ()
-    found.sequence = -1
     found.hooks = found.notes = None
     found.variable = t
     leaf.accumulator = weakref.ref(found)
@@ -186,4 +190,3 @@ def needs_grad(t: Tensor) -> bool:
 def recording(*tensors: Tensor) -> bool:
     """Whether an operation on these is recorded."""
     return mode.grad and any(needs_grad(t) for t in tensors)
-

@@ -7,7 +7,6 @@ here: who is a leaf, what may be set, what is refused.
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +17,15 @@ from . import device as dv
 from . import dtype as dt
 from .conversion import ConversionMethods, readable
 from .core import INFERENCE, TensorBase, kind, wrap
+from .creation_methods import CreationMethods
 from .hooks import Hooks, RemovableHandle, register
 from .indexing import getitem, setitem
 from .inplace import check_writable, copied, overwrite, scalar_name
 from .interop import InteropMethods
 from .modes import mode
 from .ordering import OrderMethods
+from .parts import PartMethods
+from .pickling import PicklingMethods
 from .pointwise import PointwiseMethods
 from .products import ProductMethods
 from .random_filling import RandomMethods
@@ -44,8 +46,11 @@ class Tensor(
     OrderMethods,
     RandomMethods,
     ViewMethods,
+    PartMethods,
+    CreationMethods,
     ConversionMethods,
     InteropMethods,
+    PicklingMethods,
 ):
     """An n-dimensional array that can require gradients and remembers how it came about.
 
@@ -214,9 +219,7 @@ class Tensor(
             return Size.of(self._array.shape)
         if not self._kind.rank:
             axis_of(dim, 0)
-            raise IndexError(
-                f"dimension specified as {dim} but tensor has no dimensions"
-            )
+            raise IndexError(f"dimension specified as {dim} but tensor has no dimensions")
         return self._array.shape[axis_of(dim, self._kind.rank)]
 
     def numel(self) -> int:
@@ -330,7 +333,8 @@ class Tensor(
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` and return this Tensor."""
-        self.requires_grad = requires_grad
+        if requires_grad is not True or self._grad_fn is None:
+            self.requires_grad = requires_grad
         return self
 
     def detach(self) -> Tensor:
@@ -342,11 +346,7 @@ class Tensor(
     def detach_(self) -> Tensor:
         """Forget the history."""
         if self._view is not None:
-            raise RuntimeError(
-                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel"
-                " (DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP"
-                " buckets, and hence detach_() cannot be called on these gradients."
-            )
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._grad_fn, self._output_nr, self._requires_grad = None, 0, False
         return self
 
@@ -463,7 +463,7 @@ class Tensor(
         )
 
     def __reversed__(self) -> Tensor:
-        return self.flip(0) if self._kind.rank else self  # type: ignore[attr-defined, no-any-return]
+        return self.flip(0) if self._kind.rank else self
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         from .printing import tensor_text

@@ -15,19 +15,12 @@ from .storage import dense, strided
 from .tape import Gradients, needs_grad
 from .views import (
     CloneBackward0,
-    DiagonalBackward0,
     ExpandBackward0,
     PermuteBackward0,
-    SelectBackward0,
-    SliceBackward0,
-    SplitBackward0,
-    SplitWithSizesBackward0,
     SqueezeBackward0,
     SqueezeBackward1,
     TBackward0,
     TransposeBackward0,
-    UnbindBackward0,
-    UnfoldBackward0,
     UnsafeViewBackward0,
     UnsqueezeBackward0,
     ViewBackward0,
@@ -35,8 +28,6 @@ from .views import (
     _inferred,
     as_strided,
     axis_of,
-    part,
-    several,
     sizes_of,
     view_strides,
     viewed,
@@ -80,7 +71,8 @@ class ViewMethods(TensorBase):
         array = self._array
         if array.flags.c_contiguous:  # the common case, without the rules in full
             try:
-                return _reshaped(self, array.reshape(*shape), ViewBackward0)
+                if _ordinary(shape):
+                    return _reshaped(self, array.reshape(*shape), ViewBackward0)
             except (TypeError, ValueError):
                 pass  # what is wrong with the shape is said below
         if not shape:
@@ -103,7 +95,8 @@ class ViewMethods(TensorBase):
         array = self._array
         if array.flags.c_contiguous:
             try:
-                return _reshaped(self, array.reshape(*shape), ViewBackward0)
+                if _ordinary(shape):
+                    return _reshaped(self, array.reshape(*shape), ViewBackward0)
             except (TypeError, ValueError):
                 pass  # what is wrong with the shape is said below
         if not shape:
@@ -128,7 +121,7 @@ class ViewMethods(TensorBase):
         if not shape:
             return self.reshape(1)
         if a == b:
-            return self  # type: ignore[return-value]
+            return self
         return self.reshape((*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
 
     def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
@@ -255,9 +248,9 @@ class ViewMethods(TensorBase):
                 "tensor.H is only supported on matrices (2-D tensors). Got "
                 f"{self._array.ndim}-D tensor."
             )
-        return self.transpose(0, 1) if self._array.ndim else self  # type: ignore[return-value]
+        return self.transpose(0, 1) if self._array.ndim else self
 
-    mH = mT
+    mH = mT  # noqa: N815
 
     def adjoint(self: Tensor) -> Tensor:
         """`mH`."""
@@ -312,145 +305,7 @@ class ViewMethods(TensorBase):
 
     def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         """Summed over the dims that broadcasting from `size` would add or widen."""
-        return sum_to(self, sizes_of(size))  # type: ignore[arg-type]
-
-    # ----------------------------------------------------------------------- parts
-
-    def select(self: Tensor, dim: int, index: int) -> Tensor:
-        """The part at `index` of `dim`."""
-        array = self._array
-        if not array.ndim:
-            raise IndexError("select() cannot be applied to a 0-dim tensor.")
-        axis = axis_of(dim, array.ndim)
-        if isinstance(index, TensorBase):
-            index = index.item()  # type: ignore[attr-defined]
-        n = array.shape[axis]
-        if not -n <= index < n:
-            raise IndexError(
-                f"select(): index {index} out of range for tensor of size {list(array.shape)} at "
-                f"dimension {dim}"
-            )
-        at = (slice(None),) * axis + (index % n, ...)
-        return part(self, array[at], SelectBackward0, lambda b: b.select(axis, index))
-
-    def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
-        """`length` elements of `dim` from `start` on."""
-        array = self._array
-        if not array.ndim:
-            raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-        axis = axis_of(dim, array.ndim)
-        if isinstance(start, TensorBase):
-            start = start.item()  # type: ignore[attr-defined]
-        n = array.shape[axis]
-        if length < 0:
-            raise RuntimeError("narrow(): length must be non-negative.")
-        if not -n <= start <= n:
-            raise IndexError(
-                f"start out of range (expected to be in range of [{-n}, {n}], but got {start})"
-            )
-        start = start + n if start < 0 else start
-        if start + length > n:
-            raise RuntimeError(
-                f"start ({start}) + length ({length}) exceeds dimension size ({n})."
-            )
-        return sliced(self, axis, start, start + length, 1)
-
-    def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-        """The elements with equal indices in two dims, which become the last."""
-        array = self._array
-        a, b = axis_of(dim1, array.ndim), axis_of(dim2, array.ndim)
-        if a == b:
-            raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-        found = np.diagonal(array, offset, a, b)
-        if array.flags.writeable:
-            found.flags.writeable = True
-        return part(self, found, DiagonalBackward0, lambda x: x.diagonal(offset, a, b))
-
-    def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-        """Windows of `size` along a dim, `step` apart; the window is the last dim."""
-        array = self._array
-        axis = axis_of(dimension, array.ndim)
-        n = array.shape[axis] if array.ndim else 1
-        if size < 0:
-            raise RuntimeError(f"size is {size} but must be >= 0")
-        if size > n:
-            raise RuntimeError(
-                f"maximum size for tensor at dimension {axis} is {n} but size is {size}"
-            )
-        if step <= 0:
-            raise RuntimeError(f"step is {step} but must be > 0")
-        windows = (n - size) // step + 1
-        own = array.strides[axis] if array.ndim else array.itemsize
-        shape = [*array.shape, size]
-        strides = [*array.strides, own]
-        if array.ndim:
-            shape[axis], strides[axis] = windows, own * step
-        found = strided(array, shape, strides)
-        from .views import embedded
-
-        whole = array.shape
-
-        def back(g: Tensor) -> Tensor:
-            return embedded([g], whole, [lambda b: b.unfold(axis, size, step)], step < size)
-
-        return viewed(self, found, UnfoldBackward0, back)
-
-    def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-        """The parts along a dim, without it."""
-        if not self._array.ndim:
-            raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-        axis = axis_of(dim, self._array.ndim)
-        count = self._array.shape[axis]
-        return several(
-            self, UnbindBackward0, [lambda b, k=k: b.select(axis, k) for k in range(count)]
-        )
-
-    def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
-        """Parts along a dim: of one size (the last may be smaller), or of the listed sizes."""
-        if not self._array.ndim:
-            raise RuntimeError("split expects at least a 1-dimensional tensor")
-        axis = axis_of(dim, self._array.ndim)
-        n = self._array.shape[axis]
-        if isinstance(split_size, int):
-            if split_size < 0:
-                raise RuntimeError(
-                    f"split expects split_size be non-negative, but got split_size={split_size}"
-                )
-            if split_size == 0 and n:
-                raise RuntimeError(
-                    "split_size can only be 0 if dimension size is 0, but got dimension size of "
-                    f"{n}"
-                )
-            count = max(1, -(-n // split_size)) if split_size else 1
-            sizes = [split_size] * count
-            sizes[-1] = n - split_size * (count - 1)
-            node: Any = SplitBackward0
-        else:
-            sizes = list(sizes_of([split_size]))
-            if sum(sizes) != n:
-                raise RuntimeError(
-                    "split_with_sizes expects split_sizes to sum exactly to "
-                    f"{n} (input tensor's size at dimension {axis}), but got "
-                    f"split_sizes={sizes}"
-                )
-            node = SplitWithSizesBackward0
-        starts = [sum(sizes[:k]) for k in range(len(sizes))]
-        views = [
-            lambda b, s=s, n=n: sliced(b, axis, s, s + n, 1)
-            for s, n in zip(starts, sizes, strict=True)
-        ]
-        return several(self, node, views)
-
-    def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-        """At most `chunks` parts of equal size along a dim; the last may be smaller."""
-        if chunks <= 0:
-            raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-        if not self._array.ndim:
-            raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-        n = self._array.shape[axis_of(dim, self._array.ndim)]
-        if n == 0:
-            return self.split([0] * chunks, dim)
-        return self.split(max(1, -(-n // chunks)), dim)
+        return sum_to(self, sizes_of(size))
 
     def as_strided(
         self: Tensor, size: Any, stride: Any, storage_offset: int | None = None
@@ -470,7 +325,7 @@ class ViewMethods(TensorBase):
     def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
         """This Tensor if its elements are dense and in order, else a copy whose are."""
         if self._array.flags.c_contiguous:
-            return self  # type: ignore[return-value]
+            return self
         return self.clone(memory_format="contiguous")
 
     def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
@@ -495,6 +350,12 @@ def _type(t: Tensor) -> str:
     from .saved import type_name
 
     return type_name(t._kind)
+
+
+def _ordinary(shape: Any) -> bool:
+    """Whether no size is below -1 (which NumPy takes for -1)."""
+    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    return min(sizes, default=0) >= -1
 
 
 def _without_copy(t: Tensor, wanted: tuple[int, ...]) -> Any:
@@ -536,14 +397,6 @@ def _view_dtype(t: Tensor, dtype: Any) -> Tensor:
     return found
 
 
-def sliced(t: Tensor, axis: int, start: int, stop: int, step: int) -> Tensor:
-    """`t[…, start:stop:step, …]` along one dim."""
-    at = (slice(None),) * axis + (slice(start, stop, step),)
-    return part(
-        t, t._array[at], SliceBackward0, lambda b: sliced(b, axis, start, stop, step)
-    )
-
-
 def sum_to(g: Tensor, shape: Sequence[int]) -> Tensor:
     """`g` summed to a shape from which it was broadcast."""
     have = g._array.shape
@@ -555,4 +408,4 @@ def sum_to(g: Tensor, shape: Sequence[int]) -> Tensor:
     return total.reshape(tuple(shape))
 
 
-__all__ = ["Gradients", "ViewMethods", "geometry", "sliced", "sum_to"]
+__all__ = ["Gradients", "ViewMethods", "geometry", "sum_to"]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import core
 from .core import INFERENCE, Array, Origin, TensorBase, View, counter, kind, wrap
 from .inplace import AsStridedBackward0, geometry, overlaps
 from .modes import mode
@@ -96,7 +95,7 @@ def embedded(
     own = first._kind.dtype
     if own.name == "bfloat16" and overlapping:
         wide = [None if p is None else p.float() for p in parts]
-        return embedded(wide, shape, views, True).to(own)  # type: ignore[no-any-return]
+        return embedded(wide, shape, views, True).to(own)
     out = wrap(np.zeros(tuple(shape), own.numpy), kind(own, len(shape)))
     for part, view in zip(parts, views, strict=True):
         if part is None:
@@ -188,10 +187,7 @@ def several(t: Tensor, node: type[SeveralViews], views: Sequence[Replay]) -> tup
         arrays = [v(t)._array for v in views]
     finally:
         mode.grad = before
-    found = [
-        view_of(t, a, (k, node.__name__))
-        for k, a in enumerate(arrays)
-    ]
+    found = [view_of(t, a, ("several", k, node.__name__)) for k, a in enumerate(arrays)]
     if mode.grad and needs_grad(t) and found:
         made = node(edge_of(t), t._array.shape, views)
         for k, out in enumerate(found):
@@ -312,7 +308,7 @@ def as_strided(
     own = (address(array) - address(root)) // array.itemsize
     offset = own if storage_offset is None else storage_offset
     reach = sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if 0 not in size else -1
-    if offset < 0 or offset + reach >= root.nbytes // array.itemsize and reach >= 0:
+    if offset < 0 or (offset + reach >= root.nbytes // array.itemsize and reach >= 0):
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} "
             f"require more than the {root.nbytes} bytes of the storage"
@@ -335,9 +331,7 @@ def as_strided(
 AsStrided = step("AsStridedBackward0")
 
 
-def strided_from(
-    t: Tensor, size: Sequence[int], stride: Sequence[int], start: int
-) -> Tensor:
+def strided_from(t: Tensor, size: Sequence[int], stride: Sequence[int], start: int) -> Tensor:
     """`as_strided` with an offset from `t`'s own first element."""
     own = (address(t._array) - address(owner(t._array))) // t._array.itemsize
     return as_strided(t, size, stride, own + start)

@@ -41,6 +41,7 @@ demo: $(VENV)/.installed-run
 	"$(BIN)/python" examples/lennard_jones.py
 	"$(BIN)/python" examples/sharpen.py
 	"$(BIN)/python" examples/kernel_regression.py
+	"$(BIN)/python" examples/eager_mlp.py
 
 test: $(VENV)/.installed-run
 	"$(BIN)/python" -m pytest -q -n 2 -m "not slow and not cuda" $(PYTEST_ARGS)

@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 
 from . import fold
 from . import scalar as sc
-from .dims import Dim, dim, provably_nonnegative
+from .dims import Dim, FloorDiv, dim, provably_nonnegative
 from .facts import affine_range
 from .graph import Comp, comp
 from .scalar import Affine, Scalar
 from .span import Span
 
-_TYPICAL = 1000  # the size taken for a named dim when two choices are compared
+#: The size taken for a named dim when two choices are compared; less for one that is subtracted in
+#: some size, as a window's is: `h - p + 1` is nearer to h than to 1.
+_TYPICAL, _SUBTRACTED = 1000, 10
 
 
 @dataclass
@@ -216,15 +218,29 @@ def _choose(
 ) -> tuple[int, int] | None:
     """Which index to solve for: the one whose sum would be the longest, an output's if equal."""
     best: tuple[tuple[int, bool, int], tuple[int, int]] | None = None
+    less = {name for size in sizes.values() for name in _subtracted(size)}
     for k, coefficient in free:
         c = coefficient.const
         if c is None:
             continue
-        size = sizes[k].evaluate(dict.fromkeys(sizes[k].names, _TYPICAL))
+        names = sizes[k].names
+        size = sizes[k].evaluate({n: _SUBTRACTED if n in less else _TYPICAL for n in names})
         score = (size // abs(c), k < rank, -k)
         if best is None or score > best[0]:
             best = (score, (k, c))
     return None if best is None else best[1]
+
+
+def _subtracted(size: Dim) -> set[str]:
+    """The names that a size gets less by."""
+    out: set[str] = set()
+    for monomial, c in size.terms:
+        for atom in monomial:
+            if isinstance(atom, FloorDiv):
+                out |= _subtracted(atom.numerator)
+            elif c < 0:
+                out.add(atom)
+    return out
 
 
 def _pin(out: _Solution, k: int, c: int, offset: Scalar, sizes: dict[int, Dim]) -> None:

@@ -48,9 +48,7 @@ class UnitVectors:
 Source = Moved | UnitVectors
 
 
-def vmap(
-    fn: Function, size: Dim, in_dims: Sequence[int | None], name: str, doc: str
-) -> Function:
+def vmap(fn: Function, size: Dim, in_dims: Sequence[int | None], name: str, doc: str) -> Function:
     """`fn` with the dim `size` more in the parameters whose entry of `in_dims` says where, and
     leading in every result."""
     with fn.scope.active():

@@ -89,7 +89,7 @@ def _applied(function: Function, torch: Any) -> Callable[..., tuple[Any, ...]]:
             for p, a in zip(params, given, strict=True)
         )
 
-    step = type(
+    step: Any = type(
         step_name(function.__name__),  # PyTorch adds `Backward`
         (torch.autograd.Function,),
         {"forward": staticmethod(forward), "backward": staticmethod(backward)},
@@ -111,8 +111,16 @@ def _plain(torch: Any, value: Any) -> Any:
 
 
 _NAMES = {
-    **{"f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "bool": "bool"},
-    **{"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8"},
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "f32": "float32",
+    "f64": "float64",
+    "bool": "bool",
+    "i8": "int8",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+    "u8": "uint8",
 }
 
 

@@ -75,11 +75,11 @@ def save(obj: Any, f: File, pickle_protocol: int = 4) -> None:
     content = io.BytesIO()
     pickler = _Pickler(content, pickle_protocol)
     pickler.dump(obj)
-    with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_OBJECT, content.getvalue())
         for memory, number in pickler.memories.items():
             with archive.open(f"tdsl/data/{number}", "w", force_zip64=True) as entry:
-                entry.write(memoryview(memory.data))
+                entry.write(memory.data.data)
 
 
 # --------------------------------------------------------------------------- reading
@@ -150,11 +150,11 @@ def _is_tensor_class(found: Any) -> bool:
 
 @contextmanager
 def _opened(f: File) -> Iterator[IO[bytes]]:
-    if hasattr(f, "read"):
-        yield f  # type: ignore[misc]
-    else:
-        with open(f, "rb") as file:  # type: ignore[arg-type]
+    if isinstance(f, str | os.PathLike):
+        with open(f, "rb") as file:
             yield file
+    else:
+        yield f
 
 
 def is_saved(f: File) -> bool:

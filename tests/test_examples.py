@@ -396,6 +396,13 @@ def test_kernel_regression_finds_the_best_width(driver: Callable[[str], Any]) ->
     assert abs(slope) < 1e-7
 
 
+def test_eager_mlp(driver: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert driver("eager_mlp").main(quick=True) >= 0.94
+    assert (
+        "(hidden): Linear(in_features=64, out_features=128, bias=True)" in capsys.readouterr().out
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory in Linux's units")
 def test_kernel_regression_keeps_no_table_of_pairs() -> None:
     """5,000 points: the table of weights alone would take 200 MB."""

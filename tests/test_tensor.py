@@ -40,7 +40,7 @@ def test_attributes_of_a_leaf() -> None:
     assert tdsl.tensor(np.float64(1)).dtype is tdsl.float64
     assert tdsl.tensor([1, 2], dtype=tdsl.float16).dtype is tdsl.float16
     assert repr(t) == "tensor([[1., 2., 3.]], requires_grad=True)"
-    assert repr(tdsl.tensor([1.5], dtype=tdsl.float64)) == "tensor([1.5], dtype=tdsl.float64)"
+    assert repr(tdsl.tensor([1.5], dtype=tdsl.float64)) == "tensor([1.5000], dtype=tdsl.float64)"
     assert pickle.loads(pickle.dumps(tdsl.float32)) is tdsl.float32
 
 
@@ -69,9 +69,9 @@ def test_rules_of_grad() -> None:
     t = tdsl.tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(TypeError, match="expected to be a Tensor or None"):
         t.grad = 1.0  # type: ignore[assignment]
-    with pytest.raises(RuntimeError, match="different size"):
+    with pytest.raises(RuntimeError, match=r"gradient of size .* to a tensor of size"):
         t.grad = tdsl.tensor([1.0])
-    with pytest.raises(RuntimeError, match="different type"):
+    with pytest.raises(RuntimeError, match=r"gradient with dtype .* to a tensor with dtype"):
         t.grad = tdsl.tensor([1, 2])
     t.grad = tdsl.tensor([1.0, 1.0])
     t.grad = None
@@ -87,7 +87,7 @@ def test_backward_through_two_functions(m: tdsl.Module) -> None:
     loss, columns, best = m.two_sums(z, 0.5)
     assert loss.grad_fn is columns.grad_fn and best.grad_fn is None and not best.requires_grad
     assert loss.grad_fn.name() == "TwoSumsBackward"
-    assert loss.grad_fn.next_functions == ((z.grad_fn, 0),)
+    assert loss.grad_fn.next_functions == ((z.grad_fn, 0), (None, 0))
     loss.backward()
     tanh = np.tanh(X @ W)
     expected = X.T @ ((1 - tanh**2) * tanh)
@@ -160,10 +160,12 @@ def test_tensors_in_tensors_out(m: tdsl.Module) -> None:
         m.hidden(tdsl.tensor(X), tdsl.tensor(W[:2]))
 
 
-def test_derivatives_take_tensors_and_have_no_history(m: tdsl.Module) -> None:
-    value, gradient = m.wide.value_and_grad("x")(tdsl.tensor([1.0, 2.0], requires_grad=True))
+def test_derivatives_take_tensors_and_are_differentiable(m: tdsl.Module) -> None:
+    x = tdsl.tensor([1.0, 2.0], requires_grad=True)
+    value, gradient = m.wide.value_and_grad("x")(x)
     assert value.item() == 5.0 and gradient.tolist() == [2.0, 4.0]
-    assert value.is_leaf and not value.requires_grad
+    (gradient * gradient).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [8.0, 16.0]
 
 
 def test_conversions() -> None:
@@ -177,5 +179,5 @@ def test_conversions() -> None:
     with pytest.raises(TypeError, match="0-d"):
         len(tdsl.tensor(1.0))
     assert int(tdsl.tensor(3)) == 3 and bool(tdsl.tensor([0.0])) is False
-    with pytest.raises(RuntimeError, match="no device 'tpu'"):
+    with pytest.raises(RuntimeError, match="at start of device string: tpu"):
         tdsl.device("tpu")

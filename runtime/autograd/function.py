@@ -127,9 +127,11 @@ class FunctionCtx(Node):
                 continue
             if gradient is not None and not isinstance(gradient, TensorBase):
                 raise RuntimeError(f"expected Variable or None (got {type(gradient).__name__})")
-            used = gradient is not None and self.edges[len(out)][0] is not None
-            like = tensors[position]
-            out.append(_fitted(gradient, *like, len(out), name) if used else None)
+            if gradient is None or self.edges[len(out)][0] is None:
+                out.append(None)
+            else:
+                shape, kind = tensors[position]
+                out.append(_fitted(gradient, shape, kind, len(out), name))  # type: ignore[arg-type]
         return out
 
     def release(self) -> None:
@@ -178,9 +180,7 @@ class FunctionCtx(Node):
 
     def _save(self, results: Sequence[Any], recorded: bool) -> None:
         if recorded:
-            self._saved = [
-                None if t is None else _Saved(t, results, self) for t in self._to_save
-            ]
+            self._saved = [None if t is None else _Saved(t, results, self) for t in self._to_save]
         self._to_save = self._dirty = self._constant = ()
 
 
@@ -192,9 +192,7 @@ def _require_no_leaf(t: Tensor) -> None:
         )
 
 
-def _fitted(
-    gradient: Tensor, shape: tuple[int, ...], kind: Kind, index: int, name: str
-) -> Tensor:
+def _fitted(gradient: Tensor, shape: tuple[int, ...], kind: Kind, index: int, name: str) -> Tensor:
     """A gradient in the shape and dtype of its argument: one of a larger shape is summed."""
     found = gradient._array.shape
     if found != shape:
@@ -211,9 +209,7 @@ def _fitted(
 
 def _expands(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
     tail = larger[len(larger) - len(shape) :]
-    return len(shape) <= len(larger) and all(
-        n in (1, m) for n, m in zip(shape, tail, strict=True)
-    )
+    return len(shape) <= len(larger) and all(n in (1, m) for n, m in zip(shape, tail, strict=True))
 
 
 class _Saved:

@@ -123,7 +123,7 @@ def jacobian(
             "implemented for `vectorize=True`."
         )
     if strict and vectorize:
-        raise RuntimeError("torch.autograd.functional.jacobian: `strict=True` and "
+        raise RuntimeError("jacobian: `strict=True` and "
                            "`vectorize=True` are not supported together.")  # fmt: skip
     with enable_grad():
         x, one_input = _inputs(inputs, "jacobian", create_graph)
@@ -305,9 +305,7 @@ def _vector(v: Any, like: Tensors, one: bool, what: str) -> Tensors:
     for k, (a, b) in enumerate(zip(several, like, strict=True)):
         if a._array.shape != b._array.shape:
             at = "" if one else f"Entry {k} in "
-            raise RuntimeError(
-                f"{at}v has invalid size: should be {b.shape} but got {a.shape}."
-            )
+            raise RuntimeError(f"{at}v has invalid size: should be {b.shape} but got {a.shape}.")
     return several
 
 

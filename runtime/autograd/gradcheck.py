@@ -204,9 +204,7 @@ def _numerical(
     return [np.stack([c[i] for c in columns]) for i in range(len(columns[0]))]
 
 
-def _analytical(
-    output: Tensor, inputs: Sequence[Tensor], number: int, dtypes: bool
-) -> list[Array]:
+def _analytical(output: Tensor, inputs: Sequence[Tensor], number: int, dtypes: bool) -> list[Array]:
     """The derivatives of one result with respect to every input: (elements of the input, elements
     of the result)."""
     found = [np.zeros((t._array.size, output._array.size)) for t in inputs]

@@ -39,9 +39,7 @@ class _Activation(Module):
         for name, default in self.settings.items():
             value = given.get(name, default)
             if value is REQUIRED:
-                raise TypeError(
-                    f"{type(self).__name__}() missing a required argument: '{name}'"
-                )
+                raise TypeError(f"{type(self).__name__}() missing a required argument: '{name}'")
             object.__setattr__(self, name, value)
 
     def forward(self, input: Tensor) -> Tensor:

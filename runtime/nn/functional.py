@@ -1,6 +1,6 @@
 """Functions of neural networks: PyTorch's names, defaults and order of arguments.
 
-They stand, by what they are, in the four modules beside this one.
+They stand, by what they are, in the modules beside this one.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
+from .padding_functions import pad
 from .window_functions import (
     avg_pool1d,
     avg_pool2d,
@@ -62,7 +63,6 @@ from .window_functions import (
     conv2d,
     max_pool1d,
     max_pool2d,
-    pad,
 )
 
 __all__ = [

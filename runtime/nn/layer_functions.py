@@ -81,9 +81,7 @@ def _explain_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         ) from None
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 @ weight[o] @ input2 for every output o, plus the bias."""
     lead = input1._array.shape[:-1]
     if input2._array.shape[:-1] != lead:
@@ -231,9 +229,7 @@ def pairwise_distance(
 # --------------------------------------------------------------------------- dropout
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """The elements, each 0 with probability `p` and otherwise divided by 1 - p; the input itself
     unless `training`."""
     if not 0 <= p <= 1:

@@ -200,9 +200,14 @@ class LayerNorm(Module):
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
         self.normalized_shape = tuple(shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        for name, present in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
+        for name, present in (
+            ("weight", elementwise_affine),
+            ("bias", elementwise_affine and bias),
+        ):
             made = (
-                unset_parameter(*self.normalized_shape, device=device, dtype=dtype) if present else None
+                unset_parameter(*self.normalized_shape, device=device, dtype=dtype)
+                if present
+                else None
             )
             self.register_parameter(name, made)
         self.reset_parameters()

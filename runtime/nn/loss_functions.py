@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-def _reduction(
-    reduction: str, size_average: bool | None = None, reduce: bool | None = None
-) -> str:
+def _reduction(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
     """The reduction, also by PyTorch's former flags. Raises ValueError for an unknown one."""
     if size_average is not None or reduce is not None:
         averaged = size_average is None or size_average
@@ -44,7 +42,9 @@ class _ClassOperation(Operation):
         require(self.row, operands[0])
         own = operands[1]._kind.dtype
         if own not in (dt.int64, dt.uint8):
-            raise RuntimeError(f"expected target dtype to be Long or Byte, but got {scalar_name(own)}")
+            raise RuntimeError(
+                f"expected target dtype to be Long or Byte, but got {scalar_name(own)}"
+            )
         return super()._new_site(operands, static)
 
 
@@ -72,9 +72,7 @@ def cross_entropy(
     how = _reduction(reduction, size_average, reduce)
     require("cross_entropy_loss", input)
     if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._kind.dtype.is_floating_point and target._array.shape == input._array.shape:
         static = (None, how, label_smoothing)
         return _OF_DISTRIBUTION.call((input, target, weight), static)
@@ -123,9 +121,7 @@ def _outside(input: Tensor, target: Tensor, ignored: int, error: IndexError) -> 
     return IndexError(f"Target {int(wrong.flat[0])} is out of bounds.") if wrong.size else error
 
 
-def _misfit(
-    input: Tensor, target: Tensor, weight: Tensor | None, error: RuntimeError
-) -> Exception:
+def _misfit(input: Tensor, target: Tensor, weight: Tensor | None, error: RuntimeError) -> Exception:
     """PyTorch's error where sizes do not fit."""
     x, y = input._array.shape, target._array.shape
     if len(x) > 1 and y and x[0] != y[0]:
@@ -140,9 +136,7 @@ def _misfit(
             f"{list(weight._array.shape)}"
         )
     if len(x) > 1 and y != (x[0], *x[2:]):
-        return RuntimeError(
-            f"Expected target size {[x[0], *x[2:]]}, got {list(y)}"
-        )
+        return RuntimeError(f"Expected target size {[x[0], *x[2:]]}, got {list(y)}")
     return error
 
 
@@ -252,9 +246,7 @@ def huber_loss(
 # --------------------------------------------------------------------------- of probabilities
 
 _BCE = Operation("binary_cross_entropy", "BinaryCrossEntropyBackward0")
-_BCE_LOGITS = Operation(
-    "binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogitsBackward0"
-)
+_BCE_LOGITS = Operation("binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogitsBackward0")
 _KL_DIV = {
     how: Operation("kl_div", node)
     for how, node in {

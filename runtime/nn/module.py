@@ -181,7 +181,8 @@ class Module(Traversal):
                     f"cannot assign '{_type_name(value)}' as buffer '{name}' (tdsl.Tensor or None "
                     "expected)"
                 )
-            self._buffers[name] = value
+            buffer: Any = value
+            self._buffers[name] = buffer
         else:
             object.__setattr__(self, name, value)
 
@@ -282,9 +283,7 @@ class Module(Traversal):
                 "nn.Module.to only accepts floating point or complex dtypes, but got desired "
                 f"dtype={target}"
             )
-        return self._apply(
-            lambda t: t.to(target) if t._kind.dtype.is_floating_point else t
-        )
+        return self._apply(lambda t: t.to(target) if t._kind.dtype.is_floating_point else t)
 
     def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Put `fn` of every parameter, gradient and buffer in its place."""

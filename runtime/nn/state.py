@@ -29,7 +29,8 @@ class IncompatibleKeys(NamedTuple):
             f"unexpected_keys={self.unexpected_keys!r})"
         )
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return repr(self)
 
 
 def _entries(module: Module, prefix: str) -> Iterator[tuple[str, dict[str, Any], str]]:

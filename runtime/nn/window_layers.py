@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..tensor.tensor import Tensor
 
 
-
-
 class _Convolution(Module):
     """What convolutions of any number of dims share."""
 
@@ -85,7 +83,7 @@ class _Convolution(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         function = F.conv1d if self.rank == 1 else F.conv2d
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._around(), mode=self.padding_mode)
             padding = 0

@@ -122,9 +122,7 @@ class Optimizer:
         """Take over a state and settings. Raises ValueError where the groups differ in size."""
         groups = copy.deepcopy(state_dict["param_groups"])
         if len(groups) != len(self.param_groups):
-            raise ValueError(
-                "loaded state dict has a different number of parameter groups"
-            )
+            raise ValueError("loaded state dict has a different number of parameter groups")
         if any(
             len(new["params"]) != len(old["params"])
             for new, old in zip(groups, self.param_groups, strict=True)

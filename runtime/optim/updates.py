@@ -16,6 +16,7 @@ import numpy as np
 from ..module import compile
 from ..tensor import core
 from ..tensor import dtype as dt
+from ..tensor.conversion import converted
 
 if TYPE_CHECKING:
     from ..tensor.tensor import Tensor
@@ -30,17 +31,25 @@ def _function(name: str, dtype: dt.dtype) -> Callable[..., Any]:
     return compile(text, f"updates.tdsl for {dtype.name}")[name]
 
 
-def update(name: str, p: Tensor, gradient: Tensor, state: Sequence[Tensor], *numbers: float) -> None:
-    """Apply the update `name`: its results are the new parameter and the new state, in order."""
-    array = p._array
+def update(
+    name: str, p: Tensor, gradient: Tensor, state: Sequence[Tensor], *numbers: float
+) -> None:
+    """Apply the update `name`: its results are the new parameter and the new state, in order.
+    Halves are computed in float32."""
+    array, own = p._array, p._kind.dtype
+    half = own is dt.float16 or own is dt.bfloat16
+    computed = dt.float32 if half else own
     arrays = [t._array.reshape(-1) for t in (p, gradient, *state)]
-    found = _function(name, p._kind.dtype)(*arrays, *numbers)
-    if state:
-        found, *after = found
-        for t, values in zip(state, after, strict=True):
-            t._array = values.reshape(t._array.shape)  # nobody else writes an optimizer's state
-    np.copyto(array, found.reshape(array.shape))
+    if half:
+        arrays = [converted(a, own, computed) for a in arrays]
+    found = _function(name, computed)(*arrays, *numbers)
+    results = found if state else (found,)
+    if half:
+        results = [converted(a, computed, own) for a in results]
+    np.copyto(array, results[0].reshape(array.shape))
     core.bump(p, f"{name} step")
+    for t, values in zip(state, results[1:], strict=True):
+        t._array = values.reshape(t._array.shape)  # nobody else writes an optimizer's state
 
 
 def zeros_like(p: Tensor) -> Tensor:

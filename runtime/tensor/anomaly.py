@@ -68,7 +68,8 @@ def remember_place(node: Node, operands: Sequence[Any] = ()) -> None:
 
 
 def checked(node: Node, arrived: Gradients) -> Sequence[Tensor | None]:
-    """The step's gradients. Raises RuntimeError where one has a NaN that did not arrive."""
+    """The step's gradients. Raises RuntimeError where one has a NaN: the first in the pass, so
+    that it was made here, or is the cotangent that the pass began with."""
     operands = node.metadata.get("operands_") or node.operands()
     found = node.apply(arrived)
     if not anomaly.check_nan:

@@ -14,9 +14,11 @@ import numpy as np
 from . import core
 from . import device as dv
 from . import dtype as dt
+from .bfloat16 import bfloat16_values
 from .core import Array, TensorBase, kind, wrap
 from .kernels import Kernel
 from .modes import mode
+from .saved import type_name
 from .tape import edge_of, needs_grad
 from .views import ToCopyBackward0
 
@@ -109,8 +111,6 @@ class ConversionMethods(TensorBase):
 
     def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the type (`tdsl.FloatTensor`), or `to(dtype)`."""
-        from .saved import type_name
-
         if dtype is None:
             return type_name(self._kind)
         return self.to(dtype)
@@ -242,8 +242,6 @@ def _only_element(t: Tensor) -> Any:
 
 def readable(t: Tensor) -> Array:
     """The elements as an array that NumPy understands: bfloat16 as float32."""
-    from .creation import bfloat16_values
-
     return bfloat16_values(t._array) if t._kind.dtype is dt.bfloat16 else t._array
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import device as dv
 from . import dtype as dt
+from .bfloat16 import bfloat16_bits
 from .core import Array, TensorBase, kind, wrap
 from .storage import dense
 from .views import sizes_of
@@ -40,19 +41,6 @@ def encoded(array: Array, dtype: dt.dtype) -> Array:
         return bfloat16_bits(array)
     with np.errstate(all="ignore"):
         return array.astype(dtype.numpy, order="C", copy=False)
-
-
-def bfloat16_bits(values: Array) -> Array:
-    """Values rounded to bfloat16 (to nearest, ties to even), as their bits."""
-    bits = np.ascontiguousarray(values, np.float32).reshape(np.shape(values)).view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    nan = (bits & 0x7FFFFFFF) > 0x7F800000
-    return np.asarray(np.where(nan, 0x7FC0, rounded).astype(np.uint16))
-
-
-def bfloat16_values(bits: Array) -> Array:
-    """bfloat16 bits as float32 values."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 # --------------------------------------------------------------------------- from data

@@ -85,11 +85,9 @@ class Pass:
                         arrive(following, output, None, False)
                 continue
             fresh = _fresh(node)
-            k = 0
-            for following, output in node.edges:
+            for k, (following, output) in enumerate(node.edges):
                 if following is not None:
                     arrive(following, output, found[k], fresh is not None and fresh[k])
-                k += 1
 
     def _steps(self, starts: list[Node]) -> list[Node]:
         """All steps but leaves, the last recorded first; counts the edges to leaves."""
@@ -154,7 +152,7 @@ class Pass:
                 new = hook(tuple(arrived))
                 if new is not None:
                     arrived[:] = new if isinstance(new, tuple | list) else [new]
-        if not node.wants_none and all([g is None for g in arrived]):
+        if arrived[0] is None and not node.wants_none and all(g is None for g in arrived):
             return None
         found = checked(node, arrived) if anomaly.enabled else node.apply(arrived)
         if not self.retain:

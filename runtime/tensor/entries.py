@@ -6,6 +6,7 @@ and their results.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,15 @@ def backward(
         if not given:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         targets = [_target(t) for t in given]
+    if create_graph:
+        warnings.warn(
+            "Using backward() with create_graph=True will create a reference cycle between the "
+            "parameter and its gradient which can cause a memory leak. We recommend using "
+            "autograd.grad when creating the graph to avoid this. If you have to use this "
+            "function, make sure to reset the .grad fields of your parameters to None after use "
+            "to break the cycle and avoid the leak.",
+            stacklevel=3,
+        )
     keep = create_graph if retain_graph is None else retain_graph
     run = Pass(keep, create_graph, targets, True)
     run.run(roots)
@@ -62,7 +72,7 @@ def gradients_of(
     roots = _roots(outputs, grad_outputs)
     wanted = listed(inputs)
     if not wanted:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for k, t in enumerate(wanted):
         if not isinstance(t, TensorBase):
             raise TypeError(f"element {k} of inputs is a {type(t).__name__}, not a Tensor")

@@ -15,10 +15,19 @@ import numpy as np
 from . import core
 from . import dtype as dt
 from .core import Array, TensorBase, kind, wrap
-from .inplace import check_writable, scalar_name, take_history
+from .creation import tensor
+from .inplace import check_writable, take_history
 from .modes import mode
 from .tape import Edge, Gradients, Node, edge_of, needs_grad
-from .views import SelectBackward0, SliceBackward0, embedded, part
+from .view_methods import sum_to
+from .views import (
+    AliasBackward0,
+    SelectBackward0,
+    SliceBackward0,
+    UnsqueezeBackward0,
+    part,
+    view_of,
+)
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -33,11 +42,35 @@ def getitem(t: Tensor, key: Any) -> Tensor:
         if -size <= key < size:
             return t.select(0, key)
         raise IndexError(f"index {key} is out of bounds for dimension 0 with size {size}")
+    if not (mode.grad and needs_grad(t)):
+        array = _plain_view(t._array, key)
+        if array is not None:
+            return view_of(t, array)
     basic, arrays = _parsed(t, key)
     if arrays is None:
         return _view(t, basic)
     found, advanced = _basic_part(t, basic, arrays)
     return _gathered(found, advanced)
+
+
+_ENDS = (int, type(None))
+
+
+def _plain_view(array: Array, key: Any) -> Array | None:
+    """What ints and slices without a step select, where NumPy means the same by them; None for
+    any other key, and for what is out of range."""
+    entries = key if type(key) is tuple else (key,)
+    for e in entries:
+        if type(e) is slice:
+            if e.step is not None or type(e.start) not in _ENDS or type(e.stop) not in _ENDS:
+                return None
+        elif type(e) is not int:
+            return None
+    try:
+        found: Array = array[(*entries, ...)]
+    except IndexError:
+        return None  # what is wrong is said elsewhere
+    return found
 
 
 def _no_dims() -> Any:
@@ -200,16 +233,12 @@ def _view(t: Tensor, entries: Sequence[Any]) -> Tensor:
         axis += 1
     key = (*at, ...)
     if plain:
-        from .views import AliasBackward0
-
         return part(t, array[key], AliasBackward0, lambda b: _again(b, key))
     integers = any(not isinstance(e, slice) and e is not None for e in at)
     node = SelectBackward0 if integers else SliceBackward0
     if not integers and all(
         e is None or e == slice(0, n, 1) for e, n in zip(at, _sizes_along(at, shape), strict=True)
     ):
-        from .views import UnsqueezeBackward0
-
         node = UnsqueezeBackward0
     return part(t, array[key], node, lambda b: _again(b, key))
 
@@ -271,8 +300,6 @@ class IndexPutBackward0(Node):
         self._at, self._shape, self._accumulate = at, tuple(shape), accumulate
 
     def apply(self, cotangents: Gradients) -> Sequence[Tensor | None]:
-        from .view_methods import sum_to
-
         gradient = cotangents[0]
         assert gradient is not None
         rest: Tensor | None = gradient
@@ -355,8 +382,6 @@ def _gathered(t: Tensor, advanced: Sequence[Any]) -> Tensor:
 
 def setitem(t: Tensor, key: Any, value: Any) -> None:
     """`t[key] = value`."""
-    from .creation import tensor
-
     check_writable(t)
     own = t._kind.dtype
     if value is None or isinstance(value, str):
@@ -438,6 +463,3 @@ def positions(t: Tensor) -> Array:
     """The indices of the elements that are not zero, one row each."""
     values = t.float()._array if t._kind.dtype is dt.bfloat16 else t._array
     return np.argwhere(values)
-
-
-__all__ = ["embedded", "getitem", "scalar_name", "setitem"]

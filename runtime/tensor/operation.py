@@ -230,6 +230,21 @@ class Operation:
             record(kernel, (a,), (0,), (result,), self.node)
         return result
 
+    def along(self, a: Tensor, static: tuple[Any, ...]) -> Tensor:
+        """Of one Tensor, with static arguments: a reduction over dims, and its like."""
+        site = self._sites.get((a._kind, static))
+        if site is None:
+            site = self._sites[a._kind, static] = self._new_site((a,), static)
+        array = a._array
+        out = site.native(array)
+        if out is None:
+            out = site.run((array,))
+        kernel = site.kernel
+        result = wrap(out, kernel.kinds[0])
+        if (a._requires_grad or a._view is not None) and mode.grad and needs_grad(a):
+            record(kernel, (a,), (0,), (result,), self.node)
+        return result
+
     def binary(self, a: Tensor, b: Any) -> Tensor:
         """Of a Tensor and another or a Python number, without static arguments."""
         if isinstance(b, TensorBase):

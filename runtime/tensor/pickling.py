@@ -74,7 +74,7 @@ def rebuilt(
 ) -> Tensor:
     """The Tensor that was pickled; strides and offset are in bytes."""
     if memory.data.size:
-        array = np.ndarray(shape, dtype.numpy, memory.data, offset, strides)  # type: ignore[call-overload]
+        array = np.ndarray(shape, dtype.numpy, memory.data, offset, strides)
     else:
         array = np.empty(shape, dtype.numpy)
     out: Tensor = object.__new__(cls)

@@ -152,7 +152,7 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator 
     """Normal with a mean and a standard deviation for every element (Tensors that broadcast), or
     with the same ones for `size` elements."""
     generator = checked_generator("normal", generator)
-    tensors = [v for v in (mean, std) if isinstance(v, TensorBase)]
+    tensors: list[Any] = [v for v in (mean, std) if isinstance(v, TensorBase)]
     if not tensors:
         if not isinstance(size, tuple | list):
             got = ", ".join(type(v).__name__ for v in (mean, std, *([size] if size else [])))
@@ -166,7 +166,7 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator 
     with no_grad():
         if not isinstance(std, TensorBase):
             require_std(std)
-        elif (std < 0).any():
+        elif (std < 0).any():  # type: ignore[operator, attr-defined]
             raise RuntimeError("normal expects all elements of std >= 0.0")
         shape = np.broadcast_shapes(*_broadcasting(tensors))
         made = (normal_of(shape, own, generator) * std + mean).to(own)

@@ -57,6 +57,8 @@ def dims_of(dim: Any, rank: int) -> tuple[int, ...] | None:
     RuntimeError for a dim that is named twice."""
     if dim is None:
         return None
+    if type(dim) is int and -rank <= dim < rank:
+        return (dim if dim >= 0 else dim + rank,)
     given = tuple(dim) if isinstance(dim, tuple | list) else (dim,)
     if not given:
         return None
@@ -91,14 +93,15 @@ def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = No
         and (isinstance(self, TensorBase))
     ):
         return _SUM.unary(self)
-    dim, keepdim = _named(dim, keepdim, other)
+    if other:
+        dim, keepdim = _named(dim, keepdim, other)
     if not isinstance(self, TensorBase):
         raise TypeError(
             f"sum(): argument 'input' (position 1) must be Tensor, not {type(self).__name__}"
         )
     x = _converted(self, dtype)
     axes = dims_of(dim, x._kind.rank)
-    found = (_SUM if dim is None else _SUM_DIM).call((x,), (axes, keepdim))
+    found = (_SUM if dim is None else _SUM_DIM).along(x, (axes, keepdim))
     return found if dtype is None else found.to(dtype)
 
 
@@ -121,14 +124,14 @@ def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
             f"or complex dtype. Got: {scalar_name(x._kind.dtype)}"
         )
     axes = dims_of(dim, x._kind.rank)
-    return (_MEAN if dim is None else _MEAN_DIM).call((x,), (axes, keepdim))
+    return (_MEAN if dim is None else _MEAN_DIM).along(x, (axes, keepdim))
 
 
 def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product of all elements, or over one dim."""
     x = _converted(self, dtype)
     axes = dims_of(dim, x._kind.rank)
-    found = (_PROD if dim is None else _PROD_DIM).call((x,), (axes, keepdim))
+    found = (_PROD if dim is None else _PROD_DIM).along(x, (axes, keepdim))
     return found if dtype is None else found.to(dtype)
 
 
@@ -145,7 +148,7 @@ def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def _extreme(self: Tensor, dim: Any, keepdim: bool, operation: Operation, name: str) -> Tensor:
     axes = dims_of(dim, self._kind.rank)
     _require_elements(self, axes, name)
-    found = operation.call((self,), (axes, keepdim))
+    found = operation.along(self, (axes, keepdim))
     return found.bool() if self._kind.dtype is dt.bool_ else found
 
 
@@ -193,7 +196,7 @@ def _extreme_of(
     _require_elements(self, (axis,), name)
     if not self._kind.rank:
         return result(self.clone(), wrap(np.zeros((), np.int64), kind(dt.int64, 0)))
-    indices = position.call((self.detach(),), ((axis,), True))
+    indices = position.along(self.detach(), ((axis,), True))
     values = pick.call((self, indices), (axis,))
     if not keepdim:
         values, indices = values.squeeze(axis), indices.squeeze(axis)
@@ -221,7 +224,7 @@ def _position(self: Tensor, dim: Any, keepdim: bool, operation: Operation, name:
         return found.reshape((1,) * x._kind.rank) if keepdim else found
     axis = axis_of(dim, x._kind.rank)
     _require_elements(x, (axis,), name)
-    return operation.call((x,), ((axis,), keepdim))
+    return operation.along(x, ((axis,), keepdim))
 
 
 def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -236,7 +239,7 @@ def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 def _truth(self: Tensor, dim: Any, keepdim: bool, operation: Operation) -> Tensor:
     axes = dims_of(dim, self._kind.rank)
-    found = operation.call((self.detach(),), (axes, keepdim))
+    found = operation.along(self.detach(), (axes, keepdim))
     if self._kind.dtype is dt.uint8:
         return found.to(dt.uint8)
     return found
@@ -275,7 +278,7 @@ def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: Any, correction: Any
 
         return full(_reduced(self, axes, keepdim), float("nan"), dtype=self._kind.dtype)
     static = (axes, _correction(unbiased, correction), keepdim)
-    return operation.call((self,), static)
+    return operation.along(self, static)
 
 
 def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
@@ -286,7 +289,7 @@ def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
         from .creation import full
 
         return full(_reduced(x, axes, keepdim), float("-inf"), dtype=x._kind.dtype)
-    return _LOGSUMEXP.call((x,), (axes, keepdim))
+    return _LOGSUMEXP.along(x, (axes, keepdim))
 
 
 def _empty(x: Tensor, axes: tuple[int, ...] | None) -> bool:

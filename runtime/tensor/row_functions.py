@@ -82,7 +82,7 @@ def _along(self: Tensor, dim: Any, dtype: Any, operation: Operation, name: str) 
     if not x._array.size:
         axis_of(dim, x._kind.rank)
         return x.clone()
-    return operation.call((x,), (axis_of(dim, x._kind.rank),))
+    return operation.along(x, (axis_of(dim, x._kind.rank),))
 
 
 def softmax(self: Tensor, dim: int, dtype: Any = None) -> Tensor:

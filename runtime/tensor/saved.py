@@ -63,8 +63,20 @@ class Plan:
     """What recording a kernel's call and its step back need to know of the vjp for the operands
     `wanted`."""
 
-    __slots__ = ("computes", "cotangents", "floats", "fresh", "frees", "kinds", "native", "passes",
-                 "saves", "single", "vjp", "wanted")  # fmt: skip
+    __slots__ = (
+        "computes",
+        "cotangents",
+        "floats",
+        "frees",
+        "fresh",
+        "kinds",
+        "native",
+        "passes",
+        "saves",
+        "single",
+        "vjp",
+        "wanted",
+    )  # fmt: skip
 
     def __init__(self, kernel: Kernel, wanted: tuple[int, ...]) -> None:
         self.wanted = wanted
@@ -215,7 +227,9 @@ class KernelBackward(Node):
 
     def _raise_modified(self, value: Array, version: Version, expected: int) -> NoReturn:
         what, k, kind = next(
-            need for need, s in zip(self.plan.saves, self._saved or (), strict=True) if s[0] is value
+            need
+            for need, s in zip(self.plan.saves, self._saved or (), strict=True)
+            if s[0] is value
         )
         made, output = None, 0
         if what == "y":
@@ -321,4 +335,3 @@ def record(
     for k, r in enumerate(results):
         if r._kind.dtype.is_floating_point:
             r._requires_grad, r._grad_fn, r._output_nr = True, node, k
-

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import core
+from . import dtype as dt
 from .core import TensorBase
-from .inplace import check_writable, geometry
+from .inplace import check_writable
+from .modes import mode
+from .saved import type_name
 from .storage import dense, strided
-from .tape import Gradients, needs_grad
+from .tape import edge_of, needs_grad
 from .views import (
     CloneBackward0,
     ExpandBackward0,
@@ -29,6 +32,7 @@ from .views import (
     as_strided,
     axis_of,
     sizes_of,
+    view_of,
     view_strides,
     viewed,
 )
@@ -64,9 +68,7 @@ class ViewMethods(TensorBase):
     def view(self: Tensor, *shape: Any) -> Tensor:
         """The same elements in another shape, or seen as another dtype. Raises RuntimeError where
         the layout does not allow it without a copy."""
-        from .dtype import dtype
-
-        if len(shape) == 1 and isinstance(shape[0], dtype):
+        if len(shape) == 1 and isinstance(shape[0], dt.dtype):
             return _view_dtype(self, shape[0])
         array = self._array
         if array.flags.c_contiguous:  # the common case, without the rules in full
@@ -228,7 +230,7 @@ class ViewMethods(TensorBase):
     @property
     def T(self: Tensor) -> Tensor:
         """The dims in reverse order."""
-        return self.permute(*reversed(range(self._array.ndim)))
+        return viewed(self, self._array.T, PermuteBackward0, lambda g: g.T)
 
     @property
     def mT(self: Tensor) -> Tensor:
@@ -333,9 +335,6 @@ class ViewMethods(TensorBase):
         array = self._array
         kept = memory_format is None and dense(array)
         out = core.wrap(np.array(array, order="K" if kept else "C"), self._kind)
-        from .modes import mode
-        from .tape import edge_of
-
         if mode.grad and needs_grad(self):
             out._grad_fn = CloneBackward0(edge_of(self), lambda g: g)
             out._requires_grad = True
@@ -347,8 +346,6 @@ def _listed(value: Any) -> list[int]:
 
 
 def _type(t: Tensor) -> str:
-    from .saved import type_name
-
     return type_name(t._kind)
 
 
@@ -377,8 +374,6 @@ def _reshaped(t: Tensor, array: Any, node: type[ViewStep]) -> Tensor:
 
 def _view_dtype(t: Tensor, dtype: Any) -> Tensor:
     """The memory seen as elements of another dtype."""
-    from .views import view_of
-
     array = t._array
     if dtype is t._kind.dtype:
         return viewed(t, array[...], ViewBackward0, lambda g: g)
@@ -406,6 +401,3 @@ def sum_to(g: Tensor, shape: Sequence[int]) -> Tensor:
     axes = [*range(lead), *(k + lead for k, n in enumerate(shape) if n == 1 != have[k + lead])]
     total = g.sum(dim=axes, keepdim=True) if axes else g
     return total.reshape(tuple(shape))
-
-
-__all__ = ["Gradients", "ViewMethods", "geometry", "sum_to"]

@@ -26,8 +26,10 @@ Replay = Callable[["Tensor"], "Tensor"]
 
 def view_of(t: Tensor, array: Array, origin: Origin = None) -> Tensor:
     """A Tensor over a view of `t`'s elements, without history yet."""
-    own = t._kind.dtype
-    out = wrap(array, kind(own, array.ndim))
+    same = t._kind
+    own = same.dtype
+    rank = array.ndim
+    out = wrap(array, same if same.rank == rank else kind(own, rank))
     version = t._counter
     if version is None:
         version = counter(t)

@@ -94,6 +94,7 @@ _HOME = {
         ),
         "runtime.tensor.modes",
     ),
+    "is_anomaly_enabled": "runtime.tensor.anomaly",
     **dict.fromkeys(
         ("set_printoptions", "get_printoptions", "printoptions"), "runtime.tensor.printing"
     ),

@@ -139,6 +139,16 @@ def sizes_only(shape: tuple[int, ...]) -> Array:
     return np.empty((*shape, 0), np.bool_)
 
 
+def contiguous(a: Any) -> Any:
+    """An operand as native code takes it: dense, with the object for its dtype that is known there
+    (NumPy may have others, after unpickling)."""
+    if not isinstance(a, np.ndarray):
+        return a
+    dense = a if a.flags.c_contiguous and a.flags.aligned else np.array(a, order="C")
+    known = np.dtype(dense.dtype.type)
+    return dense if dense.dtype is known else dense.view(known)
+
+
 # --------------------------------------------------------------------------- the graph of a vjp
 
 

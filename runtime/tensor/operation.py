@@ -9,7 +9,7 @@ pattern of sizes (`row_graphs`) is tried or compiled.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,11 @@ import numpy as np
 
 from . import dtype as dt
 from .core import Array, Kind, TensorBase, wrap
-from .kernels import Kernel
+from .kernels import Kernel, contiguous
 from .modes import mode
-from .row_graphs import (
-    Application,
-    Labels,
-    Operand,
-    assignments,
-    broadcast_labels,
-    first_accepted,
-    graph_of,
-)
+from .row_graphs import Application, Operand, graph_of
 from .saved import KernelBackward, record
+from .sites import NUMBERS, Site
 from .tape import needs_grad
 
 if TYPE_CHECKING:
@@ -36,133 +29,12 @@ if TYPE_CHECKING:
 
 #: Halves are computed in float32, as PyTorch does on the CPU.
 _WIDE = {dt.float16: dt.float32, dt.bfloat16: dt.float32}
-_NUMBERS = (bool, int, float)
 _FIRST, _SECOND, _BOTH = (0,), (1,), (0, 1)  # which operands require grad
 
 
 def plain_number(value: Any) -> Any:
     """A NumPy scalar as the Python number that it is; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-class Site:
-    """Operands of certain kinds with certain static arguments: the kernels compiled for them, the
-    last one used first."""
-
-    __slots__ = ("application", "broadcasts", "kernel", "kernels", "native")
-
-    def __init__(self, application: Application, broadcasts: bool) -> None:
-        self.application = application
-        self.broadcasts = broadcasts
-        self.kernels: list[Kernel] = []
-        self.kernel: Kernel = _NONE
-        self.native: Callable[..., Any] = _refuse
-
-    def run(self, arrays: Sequence[Any]) -> Any:
-        """The results for operands that the first kernel refused."""
-        ready = [
-            int(a) if type(a) is bool and o.dtype is not dt.bool_ else contiguous(a)
-            for a, o in zip(arrays, self.application.operands(), strict=True)
-        ]
-        for k, kernel in enumerate(self.kernels):
-            found = kernel.native(*ready)
-            if found is not None:
-                self.kernels.insert(0, self.kernels.pop(k))
-                self.kernel, self.native = kernel, kernel.native
-                return found
-        kernel = self._compiled([np.shape(a) for a in ready])
-        found = kernel.native(*ready)
-        if found is None:
-            raise RuntimeError(self._why(ready))
-        self.kernels.insert(0, kernel)
-        self.kernel, self.native = kernel, kernel.native
-        return found
-
-    def _compiled(self, shapes: list[tuple[int, ...]]) -> Kernel:
-        """A kernel for a pattern that these sizes have. Raises the error of the row if there is
-        none."""
-        from ...compiler.index_lambda import OpError
-
-        application = self.application
-        if self.broadcasts:
-            labels = broadcast_labels(shapes)
-            if labels is None:
-                raise RuntimeError(no_broadcast(shapes))
-            return self._kernel(labels)
-        try:
-            graph_of(application, tuple(shapes))  # says what is wrong in terms of the sizes
-        except OpError as error:
-            raise translated(error, application.row) from None
-        found = first_accepted(assignments(shapes), lambda ls: graph_of(application, ls))
-        assert found is not None, "the sizes themselves were accepted"
-        return self._kernel(found[0])
-
-    def _kernel(self, labels: Labels) -> Kernel:
-        from ...compiler.index_lambda import OpError
-
-        application = self.application
-        text = application.text(labels)
-
-        def graph() -> Any:
-            try:
-                return graph_of(application, labels)
-            except OpError as error:
-                raise translated(error, application.row) from None
-
-        return Kernel(text, graph)
-
-    def _why(self, arrays: Sequence[Any]) -> str:
-        for o, a in zip(self.application.operands(), arrays, strict=True):
-            if isinstance(a, _NUMBERS):
-                return f"value cannot be converted to type {o.dtype} without overflow: {a!r}"
-        shapes = " and ".join(str(list(np.shape(a))) for a in arrays)
-        return f"{self.application.row}: sizes {shapes} do not fit together"
-
-
-def _refuse(*arrays: Any) -> None:
-    return None
-
-
-_NONE = Kernel("", lambda: None)  # type: ignore[arg-type, return-value]
-
-
-def contiguous(a: Any) -> Any:
-    """An operand as native code takes it: dense, with the object for its dtype that is known there
-    (NumPy may have others, after unpickling)."""
-    if not isinstance(a, np.ndarray):
-        return a
-    dense = a if a.flags.c_contiguous and a.flags.aligned else np.array(a, order="C")
-    known = np.dtype(dense.dtype.type)
-    return dense if dense.dtype is known else dense.view(known)
-
-
-def no_broadcast(shapes: Sequence[tuple[int, ...]]) -> str:
-    """PyTorch's sentence about sizes that do not broadcast."""
-    rank = max(map(len, shapes))
-    sizes, seen = [1] * rank, [0] * rank
-    for n, s in enumerate(shapes):
-        for k, size in enumerate(s, rank - len(s)):
-            if size != 1:
-                if sizes[k] not in (1, size):
-                    a, b = chr(ord("a") + seen[k]), chr(ord("a") + n)
-                    listing = " and ".join(str(list(s)) for s in shapes)
-                    return (
-                        f"The size of tensor {a} ({sizes[k]}) must match the size of tensor {b} "
-                        f"({size}) at non-singleton dimension {k} (shapes {listing})"
-                    )
-                sizes[k], seen[k] = size, n
-    raise AssertionError("they broadcast")
-
-
-def translated(error: Any, row: str) -> Exception:
-    """PyTorch's kind of exception for a row's refusal."""
-    if error.code == "E0502":
-        return IndexError(f"Dimension out of range: {error.message}")
-    hint = f" ({error.hint})" if error.hint else ""
-    return RuntimeError(f"{row}: {error.message}{hint}")
-
-
-# --------------------------------------------------------------------------- the operation
 
 
 #: The sites of every operation, to be forgotten when the default dtype changes.
@@ -355,7 +227,7 @@ class Operation:
         if role == "tensors":
             return tuple(self._operand(name, "tensor", v) for v in value)
         value = plain_number(value)
-        if value is None or isinstance(value, TensorBase) or type(value) in _NUMBERS:
+        if value is None or isinstance(value, TensorBase) or type(value) in NUMBERS:
             return value
         raise TypeError(
             f"{self.row}(): argument '{name}' must be Tensor, not {type(value).__name__}"

@@ -244,8 +244,8 @@ class FixedOperation(Operation):
         self._second = second
 
     def _new_site(self, operands: tuple[Any, ...], static: tuple[Any, ...]) -> Any:
-        from .operation import Site
         from .row_graphs import Application
+        from .sites import Site
 
         site = super()._new_site((operands[0], self._second), static)
         (first, a), (second, _) = site.application.arguments

@@ -174,7 +174,7 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator 
 
 
 def _broadcasting(tensors: Sequence[Tensor]) -> list[tuple[int, ...]]:
-    from .operation import no_broadcast
+    from .sites import no_broadcast
 
     shapes = [t._array.shape for t in tensors]
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from . import dtype as dt
 from .anomaly import anomaly, remember_place
 from .core import INFERENCE, Array, Kind, TensorBase, Version, kind, wrap
-from .kernels import Kernel, sizes_only
+from .kernels import Kernel, contiguous, sizes_only
 from .modes import mode
 from .tape import FREED, AccumulateGrad, Edge, Gradients, Node, edge_of, sequence
 
@@ -270,13 +270,6 @@ _TYPES = {
 def type_name(kind: Kind) -> str:
     """`tdsl.FloatTensor`: PyTorch's old name of a dtype."""
     return f"tdsl.{_TYPES[kind.dtype.name]}"
-
-
-def contiguous(a: Any) -> Any:
-    """An operand as native code takes it."""
-    if isinstance(a, np.ndarray) and not (a.flags.c_contiguous and a.flags.aligned):
-        return np.array(a, order="C")
-    return a
 
 
 # --------------------------------------------------------------------------- recording

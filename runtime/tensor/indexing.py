@@ -42,10 +42,14 @@ def getitem(t: Tensor, key: Any) -> Tensor:
         if -size <= key < size:
             return t.select(0, key)
         raise IndexError(f"index {key} is out of bounds for dimension 0 with size {size}")
-    if not (mode.grad and needs_grad(t)):
-        array = _plain_view(t._array, key)
-        if array is not None:
+    array = _plain_view(t._array, key)
+    if array is not None:
+        if not (mode.grad and needs_grad(t)):
             return view_of(t, array)
+        if array.shape != t._array.shape:  # else it may be the whole, which has another name
+            entries = (*key, ...) if type(key) is tuple else (key, ...)
+            node = SliceBackward0 if array.ndim == t._kind.rank else SelectBackward0
+            return part(t, array, node, lambda b: _again(b, entries))
     basic, arrays = _parsed(t, key)
     if arrays is None:
         return _view(t, basic)

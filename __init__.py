@@ -24,7 +24,9 @@ __version__ = _version.VERSION
 
 if TYPE_CHECKING:
     from .compiler.errors import Diagnostic, TdslError
-    from .runtime import autograd, cuda, linalg, nn, optim
+    from .runtime import autograd, nn, optim
+    from .runtime import cuda as cuda
+    from .runtime import linalg as linalg
     from .runtime.arguments import (
         ArgumentTypeError,
         ArgumentValueError,
@@ -34,33 +36,54 @@ if TYPE_CHECKING:
     from .runtime.function import Function
     from .runtime.module import Module, TdslWarning, compile, load
     from .runtime.stats import Stats, stats
+    from .runtime.tensor.creation import tensor
     from .runtime.tensor.device import device
     from .runtime.tensor.dtype import (
-        bfloat16,
+        bfloat16 as bfloat16,
+    )
+    from .runtime.tensor.dtype import bool_ as bool
+    from .runtime.tensor.dtype import (
         dtype,
-        finfo,
         float16,
         float32,
         float64,
-        get_default_dtype,
-        iinfo,
         int8,
         int16,
         int32,
         int64,
-        promote_types,
-        set_default_dtype,
         uint8,
     )
-    from .runtime.tensor.dtype import bool_ as bool
-    from .runtime.tensor.functions import *
+    from .runtime.tensor.dtype import (
+        finfo as finfo,
+    )
+    from .runtime.tensor.dtype import (
+        get_default_dtype as get_default_dtype,
+    )
+    from .runtime.tensor.dtype import (
+        iinfo as iinfo,
+    )
+    from .runtime.tensor.dtype import (
+        promote_types as promote_types,
+    )
+    from .runtime.tensor.dtype import (
+        set_default_dtype as set_default_dtype,
+    )
+    from .runtime.tensor.functions import *  # noqa: F403
     from .runtime.tensor.modes import (
-        enable_grad,
-        inference_mode,
+        enable_grad as enable_grad,
+    )
+    from .runtime.tensor.modes import (
+        inference_mode as inference_mode,
+    )
+    from .runtime.tensor.modes import (
         is_grad_enabled,
-        is_inference_mode_enabled,
         no_grad,
-        set_grad_enabled,
+    )
+    from .runtime.tensor.modes import (
+        is_inference_mode_enabled as is_inference_mode_enabled,
+    )
+    from .runtime.tensor.modes import (
+        set_grad_enabled as set_grad_enabled,
     )
     from .runtime.tensor.size import Size
     from .runtime.tensor.tensor import Tensor

@@ -106,9 +106,7 @@ def _take(module: ir.Module, lists: Any, held: Any, rounded: Any, drop: Any) -> 
     with b.if_then(usable):
         start = b.and_(b.add(b.ptrtoint(block, I64), I64(_PAGE - 1)), I64(-_PAGE))
         length = b.sub(size, b.sub(start, b.ptrtoint(block, I64)))
-        b.call(
-            Callee(advise, _MADVISE), [b.inttoptr(start, PTR), length, I32(_MADV_HUGEPAGE)]
-        )
+        b.call(Callee(advise, _MADVISE), [b.inttoptr(start, PTR), length, I32(_MADV_HUGEPAGE)])
     b.ret(block)
     return f
 

@@ -120,7 +120,9 @@ class Entry:
             "slow": id(slow),
             "true": id(True),
         }
-        pointers: list[int | None] = [_address(getattr(ctypes.pythonapi, name)) for name in table.C_FUNCTIONS]
+        pointers: list[int | None] = [
+            _address(getattr(ctypes.pythonapi, name)) for name in table.C_FUNCTIONS
+        ]
         pointers += [objects[name] for name in table.OBJECTS]
         slots = (ctypes.c_void_p * len(pointers)).from_address(code.address("tdsl_table"))
         for slot, value in enumerate(pointers):

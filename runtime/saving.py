@@ -165,7 +165,7 @@ def is_saved(f: File) -> bool:
             here = file.tell()
             start = file.read(len(MAGIC))
             file.seek(here)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no path at all, as with a null byte in it
         return False
     if not start and hasattr(f, "read"):
         raise EOFError("Ran out of input")

@@ -86,7 +86,7 @@ def test_what_has_no_gradient_says_why(m: tdsl.Module) -> None:
         m.predict.value_and_grad("w")
     with pytest.raises(TypeError, match="named by strings"):
         m.loss.grad(2)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="loss_dw returns .*only a function that returns one"):
+    with pytest.raises(TypeError, match=r"loss_dw returns .*only a function that returns one"):
         m.loss.grad("w").grad("w")
 
 

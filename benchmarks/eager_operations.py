@@ -157,7 +157,7 @@ def main() -> None:
     try:
         import torch
     except ImportError:
-        sys.exit("this benchmark compares with PyTorch: pip install torch")
+        sys.exit("this benchmark compares with PyTorch: pip install tdsl[pytorch]")
     torch.set_num_threads(options.threads)
     rows(tdsl, torch, np, tuple(options.sizes), options.rounds)
     memory(tdsl, np)

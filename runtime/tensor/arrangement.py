@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 _FLIP = Operation("flip", "FlipBackward0", promotes=False)
-_ROLL = Operation("roll", "RollBackward0", promotes=False)
-_REPEAT = Operation("repeat", "RepeatBackward0", promotes=False)
 _TRIL, _TRIU = (
     Operation("tril", "TrilBackward0", promotes=False),
     Operation("triu", "TriuBackward0", promotes=False),

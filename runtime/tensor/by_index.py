@@ -24,9 +24,7 @@ _GATHER, _SCATTER_ADD = (
     Operation("scatter_add", "ScatterAddBackward0", promotes=False),
 )
 _INDEX_SELECT = Operation("index_select", "IndexSelectBackward0", promotes=False)
-_SCATTER = Operation("scatter", "ScatterBackward0", promotes=False)
 _INDEX_ADD = Operation("index_add", "IndexAddBackward0", promotes=False)
-_TAKE = Operation("take_along_dim", "TakeAlongDimBackward0", promotes=False)
 
 
 def _whole(name: str, index: Tensor) -> None:

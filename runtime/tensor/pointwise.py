@@ -109,7 +109,7 @@ _sub = Operation("sub", "SubBackward0")
 _mul = Operation("mul", "MulBackward0", of_bools="logical_and")
 _addcmul = Operation("addcmul", "AddBackward0")
 _div, _rsub = Operation("div", "DivBackward0"), Operation("sub", "RsubBackward1")
-_pow, _pow_number = Operation("pow", "PowBackward1"), Operation("pow", "PowBackward0")
+_pow = Operation("pow", "PowBackward1")
 _number_pow = Operation("pow", "PowBackward2")
 
 

@@ -19,7 +19,6 @@ def _operation(row: str, node: str) -> Operation:
 _MM, _MV = _operation("matmul", "MmBackward0"), _operation("matmul", "MvBackward0")
 _BMM, _DOT = _operation("matmul", "BmmBackward0"), _operation("matmul", "DotBackward0")
 _MATMUL = _operation("matmul", "UnsafeViewBackward0")
-_OUTER = _operation("outer", "MulBackward0")
 _EINSUM = _operation("einsum", "EinsumBackward0")
 
 

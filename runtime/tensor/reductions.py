@@ -47,7 +47,6 @@ _ARGMAX, _ARGMIN = (
 _ANY, _ALL = _operation("any", "NotDifferentiable"), _operation("all", "NotDifferentiable")
 _VAR, _STD = _operation("var", "VarBackward0"), _operation("std", "StdBackward0")
 _LOGSUMEXP = _operation("logsumexp", "LogsumexpBackward0")
-_NORM = _operation("norm", "LinalgVectorNormBackward0")
 _PICK = _operation("gather", "MaxBackward0")
 _PICK_MIN = _operation("gather", "MinBackward0")
 

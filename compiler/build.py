@@ -15,11 +15,10 @@ from .dtypes import DType
 from .fuse import fuse
 from .graph import Comp, Function, Requirement
 from .kernels import Kernels, verify_kernels
-from .loops import nest_text, verify_nest
-from .lower import LoopProgram, lower
+from .lower import lower
 from .plan import Program, plan, verify_program
+from .schedule import Schedule, schedule, verify_schedule
 from .target_cpu import Machine
-from .tile import tile
 
 VERIFY = True
 
@@ -46,13 +45,11 @@ class Build:
         return out
 
     @cached_property
-    def loops(self) -> LoopProgram:
-        lowered = lower(self.program)
-        nests = tuple(tile(nest, self.machine.registers) for nest in lowered.nests)
+    def loops(self) -> Schedule:
+        out = schedule(lower(self.program), self.machine.registers)
         if VERIFY:
-            for nest in nests:
-                verify_nest(nest)
-        return LoopProgram(lowered.program, nests, lowered.checks)
+            verify_schedule(out)
+        return out
 
     @cached_property
     def llvm(self) -> str:
@@ -66,7 +63,7 @@ class Build:
             case "plan":
                 return str(self.program)
             case "loops":
-                return "\n".join(nest_text(n) for n in self.loops.nests)
+                return str(self.loops)
             case "llvm":
                 return self.llvm
             case "llvm-opt":

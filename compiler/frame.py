@@ -51,6 +51,9 @@ class Target(Protocol):
     def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
         """Declare the function of a nest."""
 
+    def ranges(self, function: ir.Function, nest: Nest) -> Mapping[int, tuple[ir.Value, ir.Value]]:
+        """The first and one past the last value of every ranged index."""
+
     def size(self, frame: Frame, name: str) -> ir.Value:
         """The i64 value of a named dim, at the start of the function."""
 
@@ -109,6 +112,7 @@ class Frame:
         self.loops: dict[int, Loop] = {}
         self.base: dict[int, ir.Value] = {}
         self.limits: dict[int, ir.Value] = {}  # extents that a guard has cut short
+        self.ranges = target.ranges(self.function, nest)  # of the nest's ranged indices
         self.lane_index: int | None = None
         self.lanes = 1
 
@@ -192,12 +196,18 @@ class Frame:
         where one of several threads starts, and how far it steps."""
         b = self.b
         limit = self.limits.get(loop.index)
-        extent = self.size(loop.extent) if limit is None else limit
+        lowest, highest = self.range_of(loop)
+        extent = highest if limit is None else limit
         start = b.block
         inside = b.append_basic_block(f"for_{self.nest.index_names[loop.index]}")
         after = b.append_basic_block("end")
-        first, step = stride or (constant(I64, 0), constant(I64, loop.step))
-        entered = stride is None and limit is None and provably_positive(loop.extent)
+        first, step = stride or (lowest, constant(I64, loop.step))
+        entered = (
+            stride is None
+            and limit is None
+            and loop.index not in self.ranges
+            and provably_positive(loop.extent)
+        )
         if entered:
             b.branch(inside)
         else:
@@ -233,8 +243,15 @@ class Frame:
 
     # ----------------------------------------------------------------- indices
 
+    def range_of(self, loop: Loop) -> tuple[ir.Value, ir.Value]:
+        """The first and one past the last value of the loop's index."""
+        stated = self.ranges.get(loop.index)
+        return (constant(I64, 0), self.size(loop.extent)) if stated is None else stated
+
     def whole(self, loop: Loop, width: int) -> bool:
         """Whether tiles of `width` points never pass the extent."""
+        if loop.index in self.ranges:
+            return False
         n = loop.extent.const
         return n is not None and n % width == 0
 
@@ -252,7 +269,7 @@ class Frame:
         if loop.lanes > 1 or self.whole(loop, loop.step):
             return x
         last = self.once(
-            ("last", loop.index), lambda: b.sub(self.size(loop.extent), constant(I64, 1))
+            ("last", loop.index), lambda: b.sub(self.range_of(loop)[1], constant(I64, 1))
         )
         return intrinsic(b, "llvm.smin", [x, last])
 
@@ -316,7 +333,7 @@ class Frame:
     def _lane_mask(self, loop: Loop, copy: int) -> ir.Value:
         b = self.b
         left = self.once(
-            ("left",), lambda: b.sub(self.size(loop.extent), self.base[loop.index], flags=["nsw"])
+            ("left",), lambda: b.sub(self.range_of(loop)[1], self.base[loop.index], flags=["nsw"])
         )
         # clamped, the number of points left fits 32 bits
         short = self.once(

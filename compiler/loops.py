@@ -31,8 +31,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Buffer:
-    """A dense array in C order. `space` is "param", "output" or "arena"; `position` counts params
-    and outputs, `offset` is in bytes from the arena's start."""
+    """A dense array in C order. `space` is "param", "output", "arena" or "block" (the caller of a
+    nest says where it stands); `position` counts params and outputs, `offset` is in bytes from the
+    arena's start."""
 
     name: str
     dtype: DType
@@ -180,6 +181,10 @@ class Nest:
     loops: tuple[Loop, ...]
     body: tuple[Statement, ...]
     index_names: dict[int, str]
+    ranged: tuple[int, ...] = ()
+    """Indices that run over a range which the caller states, not over their whole extent."""
+    block: Buffer | None = None
+    """A buffer whose address the caller states."""
 
 
 # --------------------------------------------------------------------------- traversal
@@ -260,7 +265,7 @@ def nest_text(nest: Nest) -> str:
     for s in nest.body:
         for x in postorder(values_of(s)):
             if x not in made:
-                made[x] = _value_text(x, names, made, put)
+                made[x] = value_text(x, names, made, put)
         match s:
             case Store():
                 put(f"{s.buffer.name}[{linear_text(s.offset, names)}] = {made[s.value]}")
@@ -315,9 +320,10 @@ def _place(
     return " + ".join(parts)
 
 
-def _value_text(
+def value_text(
     x: Value, names: dict[int, str], made: dict[Value, str], put: Callable[[str], None]
 ) -> str:
+    """The text of a value whose children's texts are `made`; long ones get a name by `put`."""
     match x:
         case Number():
             return str(x.value)

@@ -18,15 +18,19 @@ import llvmlite.ir as ir
 
 from .dims import Dim, provably_positive
 from .emit import emit
+from .emit_packed import emit_contraction
 from .frame import Frame
 from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant
 from .loops import Buffer, Loop, Nest
-from .lower import LoopProgram
+from .microkernel import ROUTINES, microkernel_module
+from .packed import Contraction
+from .schedule import Schedule
 from .tile import Registers
 
 _POINTER = ir.PointerType()
 _ENTRY = ir.FunctionType(I64, [_POINTER] * 4)
+_COMMON = 4  # parameters that every kernel has
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,20 @@ class CpuTarget:
     registers: Registers
 
     def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
-        function = ir.Function(module, _ENTRY, nest.name)
+        """The four pointers; then the bounds of ranged indices; last the address of the block."""
+        own = [I64] * (2 * len(nest.ranged)) + [_POINTER] * (nest.block is not None)
+        function = ir.Function(module, ir.FunctionType(I64, [*_ENTRY.args, *own]), nest.name)
         function.linkage = "internal"
         function.attributes.add("nounwind")
         function.attributes.add("noinline")
-        for arg, name in zip(function.args, ("args", "dims", "arena", "err"), strict=True):
+        for arg, name in zip(function.args, ("args", "dims", "arena", "err"), strict=False):
             arg.name = name
             arg.add_attribute("noalias")
         return function
+
+    def ranges(self, function: ir.Function, nest: Nest) -> dict[int, tuple[ir.Value, ir.Value]]:
+        bounds = iter(function.args[_COMMON:])
+        return {k: (next(bounds), next(bounds)) for k in nest.ranged}
 
     def size(self, frame: Frame, name: str) -> ir.Value:
         position = frame.dims.index(name)
@@ -110,6 +120,8 @@ class CpuTarget:
             return frame.b.gep(
                 frame.function.args[2], [frame.size(buffer.offset)], source_etype=ir.IntType(8)
             )
+        if buffer.space == "block":
+            return frame.function.args[-1]
         position = buffer.position + (frame.param_count if buffer.space == "output" else 0)
         return _element(frame.b, frame.function.args[0], position, _POINTER)
 
@@ -131,12 +143,13 @@ class CpuTarget:
         """With no element to compute, nothing that stands outside the inner loops is checked."""
         some: ir.Value | None = None
         for loop in loops[1:]:
-            if not provably_positive(loop.extent):
-                holds = frame.b.icmp_signed(">", frame.size(loop.extent), constant(I64, 0))
+            if loop.index in frame.ranges or not provably_positive(loop.extent):
+                lowest, highest = frame.range_of(loop)
+                holds = frame.b.icmp_signed(">", highest, lowest)
                 some = holds if some is None else frame.b.and_(some, holds)
         if some is not None:
-            extent = frame.size(loops[0].extent)
-            frame.limits[loops[0].index] = frame.b.select(some, extent, constant(I64, 0))
+            lowest, highest = frame.range_of(loops[0])
+            frame.limits[loops[0].index] = frame.b.select(some, highest, lowest)
 
     def reduced_loop(
         self,
@@ -177,7 +190,7 @@ def _element(b: ir.IRBuilder, array: ir.Value, position: int, t: ir.Type) -> ir.
 # --------------------------------------------------------------------------- modules
 
 
-def module_of(program: LoopProgram, machine: Machine) -> ir.Module:
+def module_of(program: Schedule, machine: Machine) -> ir.Module:
     """All kernels, and the entry that calls them in order."""
     fn = program.program.kernels.function
     target = CpuTarget(machine.registers)
@@ -185,7 +198,14 @@ def module_of(program: LoopProgram, machine: Machine) -> ir.Module:
     module = TargetModule(fn.name, scales_by_powers=machine.registers.vector_bytes == 64)
     module.triple = machine.triple
     module.data_layout = str(target_machine(machine).target_data)
-    kernels = [emit(target, module, nest, fn.dims, len(fn.params)) for nest in program.nests]
+    arena = program.program.arena
+    common = (fn.dims, len(fn.params))
+    kernels = [
+        emit_contraction(target, module, nest, *common, arena)
+        if isinstance(nest, Contraction)
+        else emit(target, module, nest, *common)
+        for nest in program.nests
+    ]
     entry = ir.Function(module, _ENTRY, "tdsl_run")
     entry.attributes.add("nounwind")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
@@ -199,7 +219,7 @@ def module_of(program: LoopProgram, machine: Machine) -> ir.Module:
         b.ret(status)
         b.position_at_end(fine)
     b.ret(constant(I64, 0))
-    _arena_function(module, program.program.arena, fn.dims)
+    _arena_function(module, arena + program.scratch, fn.dims)
     return module
 
 
@@ -271,13 +291,36 @@ class Loaded:
     engine: llvm.ExecutionEngine
 
 
+def microkernel_code(machine: Machine) -> bytes:
+    """Object code of the routines that functions with contractions call."""
+    module = microkernel_module(machine.registers)
+    module.triple = machine.triple
+    module.data_layout = str(target_machine(machine).target_data)
+    return object_code(optimized(str(module), machine), machine)
+
+
+@cache
+def _microkernels() -> llvm.ExecutionEngine:
+    """Loaded once, and found by name from then on."""
+    loaded = _engine(microkernel_code(host()))
+    for name in ROUTINES:
+        llvm.add_symbol(name, loaded.get_function_address(name))
+    return loaded
+
+
 def load(code: bytes) -> Loaded:
-    """Map object code made for this machine; no LLVM pass runs."""
+    """Map object code made for this machine; no LLVM pass runs on it."""
+    _microkernels()
+    engine = _engine(code)
+    return Loaded(
+        engine.get_function_address("tdsl_run"), engine.get_function_address("tdsl_arena"), engine
+    )
+
+
+def _engine(code: bytes) -> llvm.ExecutionEngine:
     _initialize()
     empty = llvm.parse_assembly("")
     engine = llvm.create_mcjit_compiler(empty, _new_target_machine(host()))  # which it owns
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return Loaded(
-        engine.get_function_address("tdsl_run"), engine.get_function_address("tdsl_arena"), engine
-    )
+    return engine

@@ -128,6 +128,9 @@ class CudaTarget:
                 arg.add_attribute("noalias")
         return function
 
+    def ranges(self, function: ir.Function, nest: Nest) -> dict[int, tuple[ir.Value, ir.Value]]:
+        return {}
+
     def size(self, frame: Frame, name: str) -> ir.Value:
         return frame.function.args[len(self.launch.buffers) + self.dims.index(name)]
 

@@ -94,21 +94,44 @@ def _load(code: bytes, owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
+        if b"tdsl_multiply" in code:
+            microkernels()
     return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
 
 
 @functools.cache
 def shared_entry() -> Entry:
     """The native entry that all functions share, compiled once per machine."""
-    key = cache.key("entry", machine_key())
-    stored = cache.get(key)
-    if stored is None:
+
+    def code() -> bytes:
         from ..compiler import target_cpu
         from ..compiler.entry_code import entry_module
 
         host = target_cpu.host()
-        code = target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
-        cache.put(key, {}, code)
-    else:
-        code = stored.data
-    return Entry(LoadedCode(code), slow_call, out_of_range)
+        return target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
+
+    return Entry(LoadedCode(_once_per_machine("entry", code)), slow_call, out_of_range)
+
+
+@functools.cache
+def microkernels() -> LoadedCode:
+    """The routines of large contractions, which all functions share and find by name."""
+
+    def code() -> bytes:
+        from ..compiler import target_cpu
+
+        return target_cpu.microkernel_code(target_cpu.host())
+
+    loaded = LoadedCode(_once_per_machine("microkernels", code))
+    loaded.publish(("tdsl_multiply_f32", "tdsl_multiply_f64"))
+    return loaded
+
+
+def _once_per_machine(what: str, code: Callable[[], bytes]) -> bytes:
+    key = cache.key(what, machine_key())
+    stored = cache.get(key)
+    if stored is not None:
+        return stored.data
+    made = code()
+    cache.put(key, {}, made)
+    return made

@@ -7,6 +7,7 @@ nothing of the compiler is imported.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite
@@ -47,3 +48,8 @@ class LoadedCode:
         if not found:
             raise RuntimeError(f"object code without {symbol}")
         return found
+
+    def publish(self, symbols: Sequence[str]) -> None:
+        """Let code that is loaded later find these symbols by name."""
+        for symbol in symbols:
+            llvm.add_symbol(symbol, self.address(symbol))

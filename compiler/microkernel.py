@@ -1,0 +1,266 @@
+"""The register-tiled product of packed panels: the inner part of every large contraction.
+
+In: what the machine offers. Out: a module with `tdsl_multiply_f32` and `tdsl_multiply_f64`,
+compiled once per machine and shared by all functions:
+
+    void tdsl_multiply(ptr a, ptr b, ptr c, i64 m, i64 n, i64 k, i64 row, i64 accumulate)
+
+`c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n. `a` holds panels of `rows` values of i,
+`b` panels of `columns` values of j; within a panel, the values of one k stand together:
+`a[(i // rows)·rows·k_count + k·rows + i % rows]`. Every element is one chain of fused additions in
+the order of k, whatever the tile it falls into; `accumulate` goes on from what `c` holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import llvmlite.ir as ir
+
+from .instructions import I1, I32, I64
+from .llvm_vector import constant, intrinsic, vector
+from .tile import Registers
+
+POINTER = ir.PointerType()
+VOID = ir.VoidType()
+SIGNATURE = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 5)
+ALIGNMENT = 64
+ROUTINES = ("tdsl_multiply_f32", "tdsl_multiply_f64")
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The register tile of one element type: `rows` × `vectors` of `lanes`."""
+
+    element: ir.Type
+    lanes: int
+    rows: int
+    vectors: int = 2
+
+    @property
+    def columns(self) -> int:
+        return self.lanes * self.vectors
+
+    @property
+    def bytes(self) -> int:
+        return 4 if isinstance(self.element, ir.FloatType) else 8
+
+    @property
+    def routine(self) -> str:
+        return f"tdsl_multiply_f{8 * self.bytes}"
+
+
+def panels(element: ir.Type, registers: Registers) -> Panels:
+    size = 4 if isinstance(element, ir.FloatType) else 8
+    return Panels(element, registers.vector_bytes // size, registers.accumulators // 2)
+
+
+def declared(module: ir.Module, tile: Panels) -> ir.Function:
+    """The routine as an external symbol of a module that calls it."""
+    found = module.globals.get(tile.routine)
+    return ir.Function(module, SIGNATURE, tile.routine) if found is None else found
+
+
+def microkernel_module(registers: Registers) -> ir.Module:
+    module = ir.Module("tdsl_microkernels")
+    for element in (ir.FloatType(), ir.DoubleType()):
+        _multiply(module, panels(element, registers))
+    return module
+
+
+@contextmanager
+def counted(b: ir.IRBuilder, stop: ir.Value, step: ir.Value, start: ir.Value | None = None
+            ) -> Iterator[ir.Value]:  # fmt: skip
+    """A loop of any builder: the index from `start` (0) below `stop`; runs zero times, too."""
+    start = constant(I64, 0) if start is None else start
+    before = b.block
+    inside, after = b.append_basic_block("for"), b.append_basic_block("end")
+    b.cbranch(b.icmp_signed("<", start, stop), inside, after)
+    b.position_at_end(inside)
+    at = b.phi(I64)
+    at.add_incoming(start, before)
+    yield at
+    further = b.add(at, step)
+    at.add_incoming(further, b.block)
+    b.cbranch(b.icmp_signed("<", further, stop), inside, after)
+    b.position_at_end(after)
+
+
+def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return intrinsic(b, "llvm.smin", [x, y])
+
+
+def _multiply(module: ir.Module, tile: Panels) -> None:
+    function = ir.Function(module, SIGNATURE, tile.routine)
+    function.attributes.add("nounwind")
+    pa, pb, pc, m, n, k, row, accumulate = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    some_rows = sorted({tile.rows, max(1, tile.rows // 2)})
+    tiles = {
+        (r, v): _tile(module, tile, r, v) for r in some_rows for v in range(1, tile.vectors + 1)
+    }
+    edge = b.alloca(ir.ArrayType(tile.element, tile.rows * tile.columns))
+    edge.align = ALIGNMENT
+    edge.type = POINTER
+    width = constant(I64, tile.columns)
+    with counted(b, n, width) as j:
+        columns = minimum(b, b.sub(n, j), width)
+        right = b.gep(pb, [b.mul(j, k)], source_etype=tile.element)
+        with counted(b, m, constant(I64, tile.rows)) as i:
+            rows = minimum(b, b.sub(m, i), constant(I64, tile.rows))
+            left = b.gep(pa, [b.mul(i, k)], source_etype=tile.element)
+            at = b.gep(pc, [b.add(b.mul(i, row), j)], source_etype=tile.element)
+            full = b.and_(
+                b.icmp_signed("==", rows, constant(I64, tile.rows)),
+                b.icmp_signed("==", columns, width),
+            )
+            _prefetch(b, tile, b.gep(at, [b.mul(row, constant(I64, tile.rows))],
+                                     source_etype=tile.element), row)  # fmt: skip
+            with b.if_else(full) as (whole, part):
+                with whole:
+                    b.call(tiles[tile.rows, tile.vectors], [left, right, at, k, row, accumulate])
+                with part:
+                    going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
+                    with b.if_then(going_on):
+                        _copy(b, tile, at, row, edge, width, rows, columns)
+                    _some(
+                        b, tile, tiles, (rows, columns), [left, right, edge, k, width, accumulate]
+                    )
+                    _copy(b, tile, edge, width, at, row, rows, columns)
+    b.ret_void()
+
+
+def _prefetch(b: ir.IRBuilder, tile: Panels, at: ir.Value, row: ir.Value) -> None:
+    """The tile below, to be written: far apart in memory, its rows would each be waited for."""
+    hints = [constant(I32, x) for x in (1, 2, 1)]  # for writing, into the second level, data
+    for r in range(tile.rows):
+        line = b.gep(at, [b.mul(row, constant(I64, r))], source_etype=tile.element)
+        for first in range(0, tile.columns, ALIGNMENT // tile.bytes):
+            p = b.gep(line, [constant(I64, first)], source_etype=tile.element)
+            intrinsic(b, "llvm.prefetch", [p, *hints], result=VOID)
+
+
+def _some(
+    b: ir.IRBuilder,
+    tile: Panels,
+    tiles: dict[tuple[int, int], ir.Function],
+    size: tuple[ir.Value, ir.Value],
+    args: Sequence[ir.Value],
+) -> None:
+    """The smallest tile that holds `size` rows and columns."""
+    choices = sorted(tiles, key=lambda t: t[0] * t[1])
+    done = b.append_basic_block("done")
+    for r, v in choices:
+        fits = b.and_(
+            b.icmp_signed("<=", size[0], constant(I64, r)),
+            b.icmp_signed("<=", size[1], constant(I64, v * tile.lanes)),
+        )
+        with b.if_then(fits):
+            b.call(tiles[r, v], list(args))
+            b.branch(done)
+    b.branch(done)
+    b.position_at_end(done)
+
+
+def _copy(
+    b: ir.IRBuilder,
+    tile: Panels,
+    source: ir.Value,
+    source_row: ir.Value,
+    to: ir.Value,
+    to_row: ir.Value,
+    rows: ir.Value,
+    columns: ir.Value,
+) -> None:
+    """A part of a tile, row by row, under masks."""
+    wide = vector(tile.element, tile.lanes)
+    align = constant(I32, tile.bytes)
+    with counted(b, rows, constant(I64, 1)) as r:
+        for v in range(tile.vectors):
+            first = ", ".join(f"i64 {v * tile.lanes + lane}" for lane in range(tile.lanes))
+            lanes = ir.FormattedConstant(I1, f"<{first}>")
+            lanes.type = vector(I64, tile.lanes)
+            poison = ir.Constant(lanes.type, ir.Undefined)
+            spread = b.insert_element(poison, columns, constant(I32, 0))
+            zeros = ir.Constant(vector(I32, tile.lanes), [0] * tile.lanes)
+            mask = b.icmp_signed("<", lanes, b.shuffle_vector(spread, poison, zeros))
+            here, there = (
+                b.gep(p, [b.add(b.mul(r, row), constant(I64, v * tile.lanes))],
+                      source_etype=tile.element)
+                for p, row in ((source, source_row), (to, to_row))
+            )  # fmt: skip
+            x = intrinsic(
+                b, "llvm.masked.load", [here, align, mask, constant(wide, 0)],
+                result=wide, overload=[wide, POINTER],
+            )  # fmt: skip
+            intrinsic(
+                b, "llvm.masked.store", [x, there, align, mask],
+                result=VOID, overload=[wide, POINTER],
+            )  # fmt: skip
+
+
+def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Function:
+    """`(a, b, c, k, row, accumulate)`: one tile of `rows` × `vectors`, all of it written."""
+    t = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 3)
+    f = ir.Function(module, t, f"{tile.routine}_{rows}x{vectors}")
+    f.linkage = "internal"
+    f.attributes.add("nounwind")
+    f.attributes.add("noinline")
+    left, right, c, k, row, accumulate = f.args
+    wide = vector(tile.element, tile.lanes)
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    blocks = [f.append_basic_block(name) for name in ("load", "zero", "step", "end")]
+    load, zero, step, end = blocks
+
+    def place(r: int, v: int) -> ir.Value:
+        at = b.add(b.mul(row, constant(I64, r)), constant(I64, v * tile.lanes))
+        return b.gep(c, [at], source_etype=tile.element)
+
+    points = [(r, v) for r in range(rows) for v in range(vectors)]
+    b.cbranch(b.icmp_signed("!=", accumulate, constant(I64, 0)), load, zero)
+    b.position_at_end(zero)
+    b.branch(step)
+    b.position_at_end(load)
+    old = {p: b.load(place(*p), typ=wide, align=tile.bytes) for p in points}
+    b.branch(step)
+
+    b.position_at_end(step)
+
+    def carried(t: ir.Type, start: ir.Value, loaded: ir.Value) -> ir.PhiInstr:
+        phi = b.phi(t)
+        phi.add_incoming(start, zero)
+        phi.add_incoming(loaded, load)
+        return phi
+
+    at = carried(I64, constant(I64, 0), constant(I64, 0))
+    pa, pb = carried(POINTER, left, left), carried(POINTER, right, right)
+    sums = {p: carried(wide, constant(wide, 0), old[p]) for p in points}
+    columns = [
+        b.load(b.gep(pb, [constant(I64, v * tile.lanes)], source_etype=tile.element),
+               typ=wide, align=tile.lanes * tile.bytes)
+        for v in range(vectors)
+    ]  # fmt: skip
+    new: dict[tuple[int, int], ir.Value] = {}
+    poison = ir.Constant(wide, ir.Undefined)
+    zeros = ir.Constant(vector(I32, tile.lanes), [0] * tile.lanes)
+    for r in range(rows):
+        x = b.load(b.gep(pa, [constant(I64, r)], source_etype=tile.element),
+                   typ=tile.element, align=tile.bytes)  # fmt: skip
+        x = b.insert_element(poison, x, constant(I32, 0))
+        x = b.shuffle_vector(x, poison, zeros)
+        for v in range(vectors):
+            new[r, v] = intrinsic(b, "llvm.fma", [x, columns[v], sums[r, v]])
+    further = b.add(at, constant(I64, 1))
+    at.add_incoming(further, step)
+    pa.add_incoming(b.gep(pa, [constant(I64, tile.rows)], source_etype=tile.element), step)
+    pb.add_incoming(b.gep(pb, [constant(I64, tile.columns)], source_etype=tile.element), step)
+    for p in points:
+        sums[p].add_incoming(new[p], step)
+    b.cbranch(b.icmp_signed("<", further, k), step, end)
+    b.position_at_end(end)
+    for p in points:
+        b.store(new[p], place(*p), align=tile.bytes)
+    b.ret_void()
+    return f

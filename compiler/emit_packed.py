@@ -20,8 +20,8 @@ from .frame import Frame, Target, lanes_from
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Load, Loop, Nest, Reduce
-from .microkernel import Panels, counted, declared, minimum, panels
-from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_PACKING, Contraction, Operand
+from .microkernel import Panels, counted, declared, finite, minimum, panels
+from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, Contraction, Operand
 from .tile import tile
 
 
@@ -120,6 +120,7 @@ class _Pack(Values):
         """`inside` for every place of the reduced indices from `level` on; it is given the number
         of the place."""
         loop = self.statement.loops[level]
+        self.hoist_values(self.order[self.statement], {})
 
         def body(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
             b, here = self.b, self.base[loop.index]
@@ -127,7 +128,6 @@ class _Pack(Values):
                 here = b.sub(here, self.range_of(loop)[0])
             if position is not None:
                 here = b.add(b.mul(position, self.counts[level]), here)
-            self.hoist_values(self.order[self.statement], {})
             if level + 1 < len(self.statement.loops):
                 self.walk(level + 1, here, inside)
             else:
@@ -139,6 +139,7 @@ class _Pack(Values):
     def spread(self, position: ir.Value) -> None:
         """The values of one place, over all panels."""
         along = self.nest.loops[-1]
+        self.hoist_values(self.order[self.statement], {})
 
         def body(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
             to = self.place(position)
@@ -170,7 +171,11 @@ class _Pack(Values):
         return self.moved(self.function.args[-1], at)
 
     def element(self, at: dict[int, int]) -> ir.Value:
-        return self.splat(self.value(self.operand.value, at))
+        x = self.splat(self.value(self.operand.value, at))
+        if self.operand.guard is None:
+            return x
+        holds = self.splat(self.value(self.operand.guard, at))
+        return self.b.select(holds, x, constant(x.type, 0))
 
     def moved(self, p: ir.Value, by: ir.Value) -> ir.Value:
         return self.b.gep(p, [by], source_etype=register_type(self.operand.value.dtype))
@@ -236,7 +241,10 @@ class _Driver(Frame):
         for size in depths:
             depth = b.mul(depth, size)
         work = b.mul(b.mul(m, n), depth)
-        large = b.icmp_signed(">=", work, constant(I64, WORTH_PACKING))
+        large = b.icmp_signed(">=", work, constant(I64, WORTH_A_BATCH))
+        for x in c.batch:
+            work = b.mul(work, extent[x.index])
+        large = b.and_(large, b.icmp_signed(">=", work, constant(I64, WORTH_PACKING)))
         for size, least in ((m, shape.rows), (n, shape.lanes // 2), (depth, 8)):
             large = b.and_(large, b.icmp_signed(">=", size, constant(I64, least)))
         large = b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
@@ -262,10 +270,22 @@ class _Driver(Frame):
         left_alone, right_alone = (not batch & set(x.nest.ranged) for x in (c.left, c.right))
         ranges: dict[int, tuple[ir.Value, ir.Value]] = {}
 
+        checked = [x for _, x in c.checked]
+
         def pack(which: int) -> None:
             operand = (c.left, c.right)[which]
             bounds = [x for k in operand.nest.ranged for x in ranges[k]]
             b.call(packs[which], [*common, *bounds, panel[which]])
+            if operand not in checked:
+                return
+            width = (shape.rows, shape.columns)[which]
+            count = b.sub(ranges[operand.index][1], ranges[operand.index][0])
+            count = b.and_(b.add(count, constant(I64, width - 1)), constant(I64, -width))
+            for x in reduced[:2]:
+                count = b.mul(count, b.sub(ranges[x.index][1], ranges[x.index][0]))
+            fine = b.call(finite(b.module, shape), [panel[which], b.mul(count, inner)])
+            with b.if_then(b.not_(fine)):
+                b.ret(b.call(direct, common))
 
         def pack_unless(condition: ir.Value, which: int) -> None:
             with b.if_then(b.not_(condition)):

@@ -16,7 +16,7 @@ from .emit_values import Values
 from .frame import Copies, formatted, lanes_from
 from .instructions import I32, I64, register_type
 from .llvm_vector import constant, intrinsic, vector
-from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, postorder
+from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, conjuncts, postorder
 
 
 class Reductions(Values):
@@ -168,17 +168,6 @@ class Reductions(Values):
             return self.b.extract_element(x, constant(I32, first))
         lanes = lanes_from(tuple(range(first, first + width)))
         return self.b.shuffle_vector(x, formatted(x.type, "poison"), lanes)
-
-
-def conjuncts(guard: Value | None) -> list[Value]:
-    """The tests that must all hold."""
-    match guard:
-        case None:
-            return []
-        case Apply("and", (left, right)):
-            return [*conjuncts(left), *conjuncts(right)]
-        case _:
-            return [guard]
 
 
 def _may_fail(x: Value) -> bool:

@@ -14,6 +14,7 @@ from itertools import product
 import llvmlite.ir as ir
 
 from . import instructions as ins
+from .dims import dim
 from .dtypes import I64 as INDEX
 from .dtypes import DType
 from .frame import Copies, Frame, formatted
@@ -22,6 +23,7 @@ from .llvm_vector import constant, intrinsic, vector
 from .loops import (
     Apply,
     IndexValue,
+    Linear,
     Load,
     Number,
     Result,
@@ -110,6 +112,9 @@ class Values(Frame):
                 raise AssertionError(f"{x.name} is not made for {at}")
 
     def apply(self, x: Apply, at: Copies) -> ir.Value:
+        test = self.lane_test(x, at)
+        if test is not None:
+            return test
         args = [self.one(a, at) for a in x.args]
         if any(isinstance(a.type, ir.VectorType) for a in args):
             first = 1 if x.name == "where" else 0  # a test may stay a scalar
@@ -119,6 +124,36 @@ class Values(Frame):
         last = x.args[-1]
         literal = last.value if isinstance(last, Number) else None
         return ins.apply(self.b, x.name, args, last.dtype, x.dtype, literal)
+
+    def lane_test(self, x: Apply, at: Copies) -> ir.Value | None:
+        """A comparison of affine integers that walk along the lanes by 1 holds up to some lane, or
+        from there on: one comparison of short lane numbers."""
+        k = self.lane_index
+        if x.name not in _MIRRORED or k is None or k not in self.deps[x]:
+            return None
+        left, right = (_affine(a) for a in x.args)
+        if left is None or right is None:
+            return None
+        steps = [side.coefficient(k) or dim(0) for side in (left, right)]
+        step = (steps[0] - steps[1]).const
+        if step not in (1, -1):
+            return None
+        b = self.b
+        sides = [self.scalar(side, at) for side in (left, right)]
+        # lane ? right - left for a step of 1; left - right ? lane for -1
+        bound = b.sub(*(reversed(sides) if step == 1 else sides))
+        bound = intrinsic(b, "llvm.smax", [bound, constant(I64, -1)])
+        bound = intrinsic(b, "llvm.smin", [bound, constant(I64, self.lanes)])
+        relation = x.name if step == 1 else _MIRRORED[x.name]
+        lanes, short = self.numbers_from(0), self.splat(b.trunc(bound, I32))
+        return b.icmp_signed(_RELATIONS[relation], lanes, short)
+
+    def scalar(self, x: Linear, at: Copies) -> ir.Value:
+        """An affine value in the first lane."""
+        total = self.size(x.const)
+        for k, c in x.terms:
+            total = self.b.add(total, self.scaled(k, at.get(k, 0), c))
+        return total
 
     def load(self, x: Load, at: Copies) -> ir.Value:
         b = self.b
@@ -213,6 +248,20 @@ class Values(Frame):
             result=ir.VoidType(),
             overload=[x.type, address.type],
         )
+
+
+_RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+
+
+def _affine(x: Value) -> Linear | None:
+    match x:
+        case IndexValue(at):
+            return at
+        case Number(int() as n) if x.dtype is INDEX:
+            return Linear((), dim(n))
+        case _:
+            return None
 
 
 def constant_zero(t: ir.Type) -> ir.Value:

@@ -227,6 +227,17 @@ def values_of(s: Statement) -> tuple[Value, ...]:
             return (*(a.value for a in s.accumulators), *guards)
 
 
+def conjuncts(guard: Value | None) -> list[Value]:
+    """The tests that must all hold."""
+    match guard:
+        case None:
+            return []
+        case Apply("and", (left, right)):
+            return [*conjuncts(left), *conjuncts(right)]
+        case _:
+            return [guard]
+
+
 def indices_of(values: Iterable[Value], outer: frozenset[int]) -> dict[Value, frozenset[int]]:
     """For every value below `values`, the indices that it depends on; a `Result` depends on all
     of the nest's own (`outer`)."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import llvmlite.ir as ir
 
 from .instructions import I1, I32, I64
-from .llvm_vector import constant, intrinsic, vector
+from .llvm_vector import any_lane, constant, intrinsic, vector
 from .tile import Registers
 
 POINTER = ir.PointerType()
@@ -61,6 +61,34 @@ def declared(module: ir.Module, tile: Panels) -> ir.Function:
     """The routine as an external symbol of a module that calls it."""
     found = module.globals.get(tile.routine)
     return ir.Function(module, SIGNATURE, tile.routine) if found is None else found
+
+
+def finite(module: ir.Module, tile: Panels) -> ir.Function:
+    """`(panels, count) -> i1`: whether the first elements are neither infinite nor NaN."""
+    name = f"tdsl_finite_f{8 * tile.bytes}"
+    found = module.globals.get(name)
+    if found is not None:
+        return found
+    f = ir.Function(module, ir.FunctionType(I1, [POINTER, I64]), name)
+    f.linkage = "internal"
+    f.attributes.add("nounwind")
+    start, count = f.args
+    wide = vector(tile.element, tile.lanes)
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    fine = constant(wide, 0)
+    with counted(b, count, constant(I64, tile.lanes)) as at:  # whole vectors: panels have room
+        total = b.phi(wide)
+        x = b.load(b.gep(start, [at], source_etype=tile.element), typ=wide, align=tile.bytes)
+        new = intrinsic(b, "llvm.fma", [x, constant(wide, 0), total])  # 0, or NaN from there on
+        total.add_incoming(fine, f.entry_basic_block)
+        total.add_incoming(new, b.block)
+    last = b.phi(wide)
+    inside = next(k for k in f.blocks if k.name.startswith("for"))
+    last.add_incoming(fine, f.entry_basic_block)
+    last.add_incoming(new, inside)
+    bad = b.fcmp_unordered("uno", last, last)
+    b.ret(b.not_(any_lane(b, bad)))
+    return f
 
 
 def microkernel_module(registers: Registers) -> ir.Module:

@@ -12,15 +12,18 @@ nest itself stays for small sizes, which are not worth packing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from .dims import Dim, dim, product
-from .dtypes import F32, F64
+from .dtypes import BOOL, F32, F64, I64
 from .loops import (
     Accumulator,
     Apply,
     Buffer,
+    IndexValue,
+    Linear,
     Load,
     Loop,
     Nest,
@@ -28,6 +31,7 @@ from .loops import (
     Result,
     Store,
     Value,
+    conjuncts,
     indices_of,
     nest_text,
     postorder,
@@ -40,8 +44,11 @@ ROWS, COLUMNS, DEPTH = 320, 2048, 704
 """How much of each operand is packed at a time: the left one's panels stay in a core's own cache,
 one panel of the right one in its first level."""
 
-WORTH_PACKING = 1 << 17
-"""Multiplications, batches apart, from which panels pay."""
+WORTH_PACKING, WORTH_A_BATCH = 1 << 17, 1 << 13
+"""Multiplications in all, and for each value of the batch indices, from which panels pay."""
+
+NARROW = 16
+"""An output's contiguous index this short is joined with those before it."""
 
 SPREAD = 2048
 """The most that the innermost indices of a sum may span together; beyond, nothing is packed."""
@@ -50,7 +57,8 @@ SPREAD = 2048
 @dataclass(frozen=True, eq=False)
 class Operand:
     """One factor, as a nest over `index` (M or N) and the reduced indices that is packed and not
-    summed. `transposed`: its rows run along the innermost reduced index."""
+    summed: `value`, or 0 where `guard` fails. `transposed`: its rows run along the innermost
+    reduced index."""
 
     nest: Nest
     index: int
@@ -83,6 +91,13 @@ class Contraction:
     @property
     def name(self) -> str:
         return self.direct.name
+
+    @property
+    def checked(self) -> list[tuple[str, Operand]]:
+        """Operands that must be finite, since zeros stand for what the other one's guard leaves
+        out: 0·∞ would spoil the sum."""
+        pairs = (("left", self.left, self.right), ("right", self.right, self.left))
+        return [(name, x) for name, x, other in pairs if other.guard is not None]
 
     @property
     def inner(self) -> Dim:
@@ -123,32 +138,46 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
         return None
     outer = frozenset(loop.index for loop in nest.loops)
     deps = indices_of(values, outer)
-    columns = _contiguous(nest, stores)
-    if columns is None or (columns.index in deps[x]) == (columns.index in deps[y]):
+    last = _contiguous(nest, stores)
+    if last is None or (last.index in deps[x]) == (last.index in deps[y]):
         return None
-    left, right = (y, x) if columns.index in deps[x] else (x, y)
+    left, right = (y, x) if last.index in deps[x] else (x, y)
     free = [k for k in nest.loops if k.index in deps[left] and k.index not in deps[right]]
-    if not free or a.guard is not None:
+    tests = conjuncts(a.guard)
+    if not free:
         return None
     rows = max(free, key=lambda loop: loop.extent.const or SPREAD)
     inner = {loop.index for loop in first.loops}
     if not deps[left] & inner or not deps[right] & inner:
         return None
-    batch = tuple(k for k in nest.loops if k not in (rows, columns))
+    if any(rows.index in deps[v] and (deps[v] & outer) - deps[left] for v in tests):
+        return None  # a test of both operands
     sums = next((s for s in stores if s.buffer.dtype is d is a.result.dtype), None)
     if sums is None:
         return None
     plain = stores == [sums] and sums.value is a.result
+    own = [test for test in tests if rows.index in deps[test]]
+    others = [test for test in tests if rows.index not in deps[test]]
+    made = _Factors(nest, first, left, right, _all(own), _all(others), deps)
+    group = made.dense(last, sums) if plain else (last,)
+    batch = tuple(k for k in nest.loops if k is not rows and k not in group)
+    columns, store = last, sums
+    if len(group) > 1:
+        columns, store = made.merge(group, sums)
     return Contraction(
         nest,
         rows,
         columns,
         batch,
-        _operand(nest, first, left, deps, rows, batch, "left"),
-        _operand(nest, first, right, deps, columns, batch, "right"),
-        sums,
+        made.operand(left, made.left_guard, rows, batch, "left"),
+        made.operand(made.right, made.right_guard, columns, batch, "right"),
+        store,
         None if plain else _rest(nest, a.result, stores, sums, rows, columns, batch),
     )
+
+
+def _all(tests: Sequence[Value]) -> Value | None:
+    return reduce(lambda a, b: Apply("and", (a, b), BOOL), tests) if tests else None
 
 
 def _contiguous(nest: Nest, stores: list[Store]) -> Loop | None:
@@ -160,30 +189,113 @@ def _contiguous(nest: Nest, stores: list[Store]) -> Loop | None:
     return None
 
 
-def _operand(
-    nest: Nest,
-    s: Reduce,
-    value: Value,
-    deps: Mapping[Value, frozenset[int]],
-    along: Loop,
-    batch: tuple[Loop, ...],
-    name: str,
-) -> Operand:
-    (a,) = s.accumulators
-    walked = tuple(k for k in batch if k.index in deps[value])
-    reduced = replace(s, accumulators=(replace(a, value=value),))
-    pack = Nest(
-        f"{nest.name}_{name}",
-        nest.source,
-        (),
-        (*walked, along),
-        (reduced,),
-        nest.index_names,
-        (*(k.index for k in walked), along.index, *(k.index for k in s.loops[:2])),
-        Buffer("panels", a.value.dtype, (), "block", 0, dim(0)),
-    )
-    rows, columns = _cost(value, deps, s.loops[-1]), _cost(value, deps, along)
-    return Operand(pack, along.index, value, None, rows < columns)
+@dataclass(eq=False)
+class _Factors:
+    """The factors of a sum with the tests on which their product depends."""
+
+    nest: Nest
+    statement: Reduce
+    left: Value
+    right: Value
+    left_guard: Value | None
+    right_guard: Value | None
+    deps: dict[Value, frozenset[int]]
+
+    def __post_init__(self) -> None:
+        self.names = dict(self.nest.index_names)
+        self.outer = frozenset(loop.index for loop in self.nest.loops)
+        guards = [v for v in (self.left_guard, self.right_guard) if v is not None]
+        self.deps |= indices_of(guards, self.outer)
+
+    def dense(self, last: Loop, store: Store) -> tuple[Loop, ...]:
+        """`last` with the indices before it that the output and the right factor walk as one with
+        it: worth while where the right factor is read along the summed indices in any case."""
+        group: tuple[Loop, ...] = (last,)
+        by_sums = _cost(self.right, self.deps, self.statement.loops[-1])
+        narrow = last.extent.const is not None and last.extent.const < NARROW
+        if by_sums > _cost(self.right, self.deps, last) or not (
+            narrow or self.transposed(self.right, last)
+        ):
+            return group
+        walked = self.deps[self.right] - self.deps[self.left]
+        room = last.extent
+        for loop in reversed(self.nest.loops[: self.nest.loops.index(last)]):
+            step = store.offset.coefficient(loop.index)
+            if loop.index not in walked or step != room:
+                break
+            group, room = (loop, *group), room * loop.extent
+        return group
+
+    def merge(self, group: tuple[Loop, ...], store: Store) -> tuple[Loop, Store]:
+        """One index in place of `group`, which the right factor takes apart."""
+        number = max(self.names) + 1
+        self.names[number] = "".join(self.names[loop.index] for loop in group)
+        merged = Loop(number, product(tuple(x.extent for x in group)), group[-1].kind)
+        parts: dict[int, Value] = {}
+        rest: Value = IndexValue(Linear(((number, dim(1)),), dim(0)))
+        for loop in reversed(group[1:]):
+            size = IndexValue(Linear((), loop.extent))
+            parts[loop.index] = Apply("mod", (rest, size), I64)
+            rest = Apply("floordiv", (rest, size), I64)
+        parts[group[0].index] = rest
+        made: dict[Value, Value] = {}
+        for x in postorder(v for v in (self.right, self.right_guard) if v is not None):
+            made[x] = _in_parts(rebuilt(x, made), parts)
+        self.right = made[self.right]
+        self.right_guard = None if self.right_guard is None else made[self.right_guard]
+        values = [v for v in (self.right, self.right_guard) if v is not None]
+        self.deps |= indices_of(values, self.outer)
+        kept = tuple(t for t in store.offset.terms if t[0] not in parts)
+        return merged, replace(store, offset=Linear((*kept, (number, dim(1))), store.offset.const))
+
+    def transposed(self, value: Value, along: Loop) -> bool:
+        last = self.statement.loops[-1]
+        return _cost(value, self.deps, last) < _cost(value, self.deps, along)
+
+    def operand(
+        self, value: Value, guard: Value | None, along: Loop, batch: Sequence[Loop], name: str
+    ) -> Operand:
+        s = self.statement
+        (a,) = s.accumulators
+        walked = self.deps[value] | (frozenset() if guard is None else self.deps[guard])
+        outside = tuple(k for k in batch if k.index in walked)
+        reduced = replace(s, accumulators=(replace(a, value=value, guard=guard),))
+        pack = Nest(
+            f"{self.nest.name}_{name}",
+            self.nest.source,
+            (),
+            (*outside, along),
+            (reduced,),
+            self.names,
+            (*(k.index for k in outside), along.index, *(k.index for k in s.loops[:2])),
+            Buffer("panels", a.value.dtype, (), "block", 0, dim(0)),
+        )
+        return Operand(pack, along.index, value, guard, self.transposed(value, along))
+
+
+def _in_parts(x: Value, parts: Mapping[int, Value]) -> Value:
+    """`x` with some indices computed."""
+    match x:
+        case IndexValue(at) if any(k in parts for k, _ in at.terms):
+            kept = Linear(tuple(t for t in at.terms if t[0] not in parts), at.const)
+            first: Value = IndexValue(kept)
+            return reduce(_plus, _steps(at, parts), first)
+        case Load() if any(k in parts for k, _ in x.offset.terms):
+            kept = Linear(tuple(t for t in x.offset.terms if t[0] not in parts), x.offset.const)
+            step = reduce(_plus, _steps(x.offset, parts))
+            return replace(x, offset=kept, gathered=(*x.gathered, (step, dim(1))))
+        case _:
+            return x
+
+
+def _steps(at: Linear, parts: Mapping[int, Value]) -> list[Value]:
+    return [
+        Apply("mul", (parts[k], IndexValue(Linear((), c))), I64) for k, c in at.terms if k in parts
+    ]
+
+
+def _plus(x: Value, y: Value) -> Value:
+    return Apply("add", (x, y), I64)
 
 
 def _cost(value: Value, deps: Mapping[Value, frozenset[int]], along: Loop) -> int:
@@ -194,7 +306,11 @@ def _cost(value: Value, deps: Mapping[Value, frozenset[int]], along: Loop) -> in
         for x in postorder([value])
         if isinstance(x, Load)
         and k in deps[x]
-        and ((c := x.offset.coefficient(k)) is None or c.const != 1 or bool(x.gathered))
+        and (
+            (c := x.offset.coefficient(k)) is None
+            or c.const != 1
+            or any(k in deps[v] for v, _ in x.gathered)
+        )
     )
 
 
@@ -212,7 +328,7 @@ def _rest(
     made: dict[Value, Value] = {result: sums}
     for x in postorder(v for s in stores for v in values_of(s)):
         if x not in made:
-            made[x] = _rebuilt(x, made)
+            made[x] = rebuilt(x, made)
     return Nest(
         f"{nest.name}_rest",
         nest.source,
@@ -224,7 +340,8 @@ def _rest(
     )
 
 
-def _rebuilt(x: Value, made: Mapping[Value, Value]) -> Value:
+def rebuilt(x: Value, made: Mapping[Value, Value]) -> Value:
+    """`x` over the new versions of its children."""
     match x:
         case Apply() if any(made[v] is not v for v in x.args):
             return replace(x, args=tuple(made[v] for v in x.args))
@@ -241,7 +358,7 @@ def _rebuilt(x: Value, made: Mapping[Value, Value]) -> Value:
 
 def contraction_text(c: Contraction) -> str:
     """Short pseudo-code: what happens for large sizes, then the nest for small ones."""
-    names = c.direct.index_names
+    names = c.right.nest.index_names
     lines = [f"{c.name}:  # {c.direct.source}"]
     depth = 1
 
@@ -262,6 +379,8 @@ def contraction_text(c: Contraction) -> str:
     put(f"for {names[c.rows.index]} in 0:{c.rows.extent} by blocks of {ROWS}")
     depth += 1
     _put_pack(put, "left", c.left, names)
+    for name, _ in c.checked:
+        put(f"if {name} is not finite: go the direct way")
     put(f"{c.store.buffer.name} += left @ right")
     if c.rest is not None:
         put("after the last block of the sums:")
@@ -278,4 +397,8 @@ def _put_pack(put: Callable[[str], None], name: str, x: Operand, names: dict[int
     for v in postorder([x.value]):
         made[v] = value_text(v, names, made, put)
     how = " transposed" if x.transposed else ""
+    if x.guard is not None:
+        for v in postorder([x.guard]):
+            made.setdefault(v, value_text(v, names, made, put))
+        how += f" where {made[x.guard]}"
     put(f"{name} = panels along {names[x.index]}{how} of {made[x.value]}")

@@ -142,3 +142,72 @@ def test_special_values_stay_in_their_row_and_column() -> None:
     got = f(x, y)
     assert np.isnan(got[99]).all() and np.isinf(got[:99, 89]).all()
     assert (got[:99, :89] == 100).all()
+
+
+GUARDED = (
+    "def f(x: f32[m, k], y: f32[k, n], g: f32[k, n], h: f32[m, k]) -> f32[m, n]:\n"
+    "    z[i, j] = sum[p](x[i, p] * y[p, j] if g[p, j] > 0 and h[i, p] > 0 else 0)\n"
+    "    return z\n"
+)
+
+
+def test_what_a_guard_leaves_out_does_no_harm() -> None:
+    """Zeros stand for it in the panels; where the other operand is not finite there, 0·∞ must not
+    reach the sum."""
+    f = tdsl.compile(GUARDED).f
+    rng = np.random.default_rng(2)
+    x, h = rng.standard_normal((2, 70, 90), dtype=np.float32)
+    y, g = rng.standard_normal((2, 90, 50), dtype=np.float32)
+    want = np.where(h > 0, x, 0) @ np.where(g > 0, y, 0)
+    assert np.abs(f(x, y, g, h) - want).max() < 1e-4
+    for value in (np.inf, -np.inf, np.nan):
+        x2, y2 = x.copy(), y.copy()
+        x2[3, 5], y2[7, 11] = value, value
+        g2, h2 = g.copy(), h.copy()
+        g2[5], h2[:, 7] = -1, -1
+        want = np.where(h2 > 0, x, 0) @ np.where(g2 > 0, y, 0)
+        assert np.abs(f(x2, y2, g2, h2) - want).max() < 1e-4, value
+
+
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation"), [(1, 1, 1), (2, 0, 1), (1, 2, 2), (3, 1, 1)]
+)
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_convolution_and_its_gradients(
+    kernel: int, stride: int, padding: int, dilation: int
+) -> None:
+    options = f"stride={stride}, padding={padding}, dilation={dilation}"
+    source = f"""
+def y(x: f32[b, c, h, w], k: f32[o, c, {kernel}, {kernel}]) -> f32[b, o, {{}}, {{}}]:
+    return conv2d(x, k, {options})
+def dx(x: f32[b, c, h, w], k: f32[o, c, {kernel}, {kernel}]) -> f32[b, c, h, w]:
+    return grad(sum(conv2d(x, k, {options}) ** 2) / 2, x)
+def dk(x: f32[b, c, h, w], k: f32[o, c, {kernel}, {kernel}]) -> f32[o, c, {kernel}, {kernel}]:
+    return grad(sum(conv2d(x, k, {options}) ** 2) / 2, k)
+"""
+    h, w = 21, 34
+    out_h, out_w = ((n + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for n in (h, w))
+    fixed = source.replace("h, w]", f"{h}, {w}]").format(out_h, out_w)
+    m = tdsl.compile(fixed)
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((3, 5, h, w)).astype(np.float32)
+    k = rng.standard_normal((20, 5, kernel, kernel)).astype(np.float32)
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (padding,) * 2, (padding,) * 2))
+    y = np.zeros((3, 20, out_h, out_w))
+    dx, dk = np.zeros_like(padded), np.zeros(k.shape)
+
+    def window(p: int, q: int) -> tuple[slice, slice]:
+        return (
+            slice(p * dilation, p * dilation + stride * (out_h - 1) + 1, stride),
+            slice(q * dilation, q * dilation + stride * (out_w - 1) + 1, stride),
+        )
+
+    places = list(itertools.product(range(kernel), repeat=2))
+    for p, q in places:
+        y += np.einsum("bchw,oc->bohw", padded[(..., *window(p, q))], k[:, :, p, q])
+    for p, q in places:
+        dk[:, :, p, q] = np.einsum("bohw,bchw->oc", y, padded[(..., *window(p, q))])
+        dx[(..., *window(p, q))] += np.einsum("bohw,oc->bchw", y, k[:, :, p, q])
+    dx = dx[:, :, padding : padding + h, padding : padding + w]
+    for got, want in ((m.y(x, k), y), (m.dx(x, k), dx), (m.dk(x, k), dk)):
+        assert np.abs(got - want).max() < 3e-5 * np.abs(want).max()

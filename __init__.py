@@ -97,6 +97,7 @@ _HOME = {
     "Function": "runtime.function",
     **dict.fromkeys(("Module", "TdslWarning", "compile", "load"), "runtime.module"),
     "save": "runtime.saving",
+    **dict.fromkeys(("get_num_threads", "set_num_threads"), "runtime.threads"),
     **dict.fromkeys(("Stats", "stats"), "runtime.stats"),
     "Tensor": "runtime.tensor.tensor",
     "Size": "runtime.tensor.size",

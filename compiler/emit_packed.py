@@ -13,14 +13,15 @@ from dataclasses import replace
 
 import llvmlite.ir as ir
 
-from .dims import Dim
+from .dims import Dim, dim
 from .emit import emit
+from .emit_parallel import WORTH_A_FORK, Forking, emit_nest, pointers, up
 from .emit_values import Values
 from .frame import Frame, Target, lanes_from
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
-from .loops import Load, Loop, Nest, Reduce
-from .microkernel import Panels, counted, declared, finite, minimum, panels
+from .loops import Buffer, Load, Loop, Nest, Reduce
+from .microkernel import POINTER, Panels, counted, declared, finite, minimum, panels
 from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, Contraction, Operand
 from .tile import tile
 
@@ -38,16 +39,28 @@ def emit_contraction(
     def function(nest: Nest) -> ir.Function:
         return emit(target, module, tile(nest, target.registers), dims, param_count)
 
-    direct = function(replace(c.direct, name=f"{c.name}_direct"))
+    direct = emit_nest(
+        target,
+        module,
+        tile(replace(c.direct, name=f"{c.name}_direct"), target.registers),
+        dims,
+        param_count,
+    )
     rest = None if c.rest is None else function(c.rest)
     shape = panels(register_type(c.left.value.dtype), target.registers)
     packs = [
         _Pack(target, module, operand, dims, param_count, width, shape.lanes).run()
         for operand, width in ((c.left, shape.rows), (c.right, shape.columns))
     ]
-    driver = _Driver(target, module, replace(c.direct, ranged=(), block=None), dims, param_count)
-    driver.run(c, shape, direct, packs, rest, scratch)
-    return driver.function
+    outer = c.batch[:1]
+    ranged = (*(x.index for x in outer), c.columns.index, c.rows.index)
+    block = Buffer("panels", c.left.value.dtype, (), "block", 0, dim(0))
+    part = replace(c.direct, name=f"{c.name}_part", ranged=ranged, block=block)
+    inner = _Part(target, module, part, dims, param_count)
+    inner.run(c, shape, packs, rest)
+    whole = _Driver(target, module, c.direct, dims, param_count)
+    whole.run(c, shape, direct, inner.function, scratch)
+    return whole.function
 
 
 # --------------------------------------------------------------------------- packing
@@ -208,9 +221,86 @@ def transposed(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 # --------------------------------------------------------------------------- blocks
 
+FINE, NOT_FINITE = 0, 1  # what a part returns
 
-class _Driver(Frame):
-    """The function that all others call: small sizes go the direct way."""
+
+class _Driver(Forking):
+    """The function that all others call: small sizes go the direct way, large ones in parts."""
+
+    def run(
+        self,
+        c: Contraction,
+        shape: Panels,
+        direct: ir.Function,
+        part: ir.Function,
+        scratch: Dim,
+    ) -> None:
+        b, common = self.b, list(self.function.args)
+        outer = c.batch[:1]
+        extents = [self.size(x.extent) for x in (*outer, c.columns, c.rows)]
+        *_, n, m = extents
+        inner = self.size(c.inner)
+        own = self.b.gep(common[2], [self.size(scratch)], source_etype=ir.IntType(8))
+        depth = inner
+        for x in c.left.reduced[:2]:
+            depth = b.mul(depth, self.size(x.extent))
+        each = b.mul(b.mul(m, n), depth)
+        work = each
+        for x in c.batch:
+            work = b.mul(work, self.size(x.extent))
+        large = b.and_(
+            b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
+            b.icmp_signed(">=", work, constant(I64, WORTH_PACKING)),
+        )
+        for size, least in ((m, shape.rows), (n, shape.lanes // 2), (depth, 8)):
+            large = b.and_(large, b.icmp_signed(">=", size, constant(I64, least)))
+        large = b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+        with b.if_then(b.not_(large)):
+            b.ret(b.call(direct, common))
+
+        # the range that is shared out: of a batch index, else the longer side
+        threads = self.threads()
+        longer = b.icmp_signed(">=", n, m)
+        steps = [constant(I64, 1)] * len(outer)
+        steps += [constant(I64, shape.columns), constant(I64, shape.rows)]
+        along = [b.and_(longer, constant(I1, 1)), b.not_(longer)]
+        if outer:
+            batches = b.icmp_signed(">=", extents[0], threads)
+            along = [batches, *(b.and_(b.not_(batches), x) for x in along)]
+        several = b.icmp_signed(">=", work, constant(I64, WORTH_A_FORK))
+        count = b.select(several, threads, constant(I64, 1))
+        parts = constant(I64, 1)
+        bounds: list[ir.Value] = []  # how much of each range a part takes
+        for size, step, shared in zip(extents, steps, along, strict=True):
+            share = b.mul(up(b, up(b, size, count), step), step)
+            bounds.append(b.select(shared, share, size))
+            parts = b.select(shared, up(b, size, share), parts)
+
+        width = len(extents)
+
+        def one(b: ir.IRBuilder, words: list[ir.Value], k: ir.Value, memory: ir.Value) -> None:
+            ranges: list[ir.Value] = []
+            for share, size in zip(words[1 : 1 + width], words[1 + width :], strict=False):
+                whole = b.icmp_signed(">=", share, size)
+                low = b.select(whole, constant(I64, 0), b.mul(k, share))
+                ranges += [low, minimum(b, b.add(low, share), size)]
+            result = b.call(part, [*pointers(b, words[1 + 2 * width :]), *ranges, memory])
+            with b.if_then(b.icmp_signed("!=", result, constant(I64, FINE))):
+                b.store(result, b.inttoptr(words[0], POINTER))
+
+        with b.goto_entry_block():
+            failed = b.alloca(I64)
+        failed.type = POINTER
+        b.store(constant(I64, FINE), failed)
+        size = constant(I64, sum(c.scratch))
+        self.fork(one, [b.ptrtoint(failed, I64), *bounds, *extents], parts, size, own)
+        with b.if_then(b.icmp_signed("!=", b.load(failed, typ=I64), constant(I64, FINE))):
+            b.ret(b.call(direct, common))
+        b.ret(constant(I64, 0))
+
+
+class _Part(Frame):
+    """`(…, ranges, scratch)`: the blocks of a range of the output, by packed panels."""
 
     def hoist(self) -> None:
         pass
@@ -219,40 +309,23 @@ class _Driver(Frame):
         self,
         c: Contraction,
         shape: Panels,
-        direct: ir.Function,
         packs: Sequence[ir.Function],
         rest: ir.Function | None,
-        scratch: Dim,
     ) -> None:
-        b, common = self.b, list(self.function.args)
+        b, common = self.b, list(self.function.args[:4])
         reduced = c.left.reduced
-        extent = {x.index: self.size(x.extent) for x in (*c.batch, c.rows, c.columns, *reduced)}
         inner = self.size(c.inner)
-        m, n = extent[c.rows.index], extent[c.columns.index]
-        depths = [extent[x.index] for x in reduced[:2]]
-        panel = [self.scratch(scratch), self.scratch(scratch + c.scratch[0])]
+        outer = {x.index: self.range_of(x) for x in (*c.batch, c.columns, c.rows)}
+        depths = [self.size(x.extent) for x in reduced[:2]]
+        memory = self.function.args[-1]
+        right_at = constant(I64, c.scratch[0])
+        panel = [memory, b.gep(memory, [right_at], source_etype=ir.IntType(8))]
         step = self.size(c.store.offset.coefficient(c.rows.index) or c.rows.extent)
         out = self.pointer(c.store.buffer)
         for _, by in c.store.offset.terms:
             self.size(by)
         first_out = self.size(c.store.offset.const)
 
-        depth = inner
-        for size in depths:
-            depth = b.mul(depth, size)
-        work = b.mul(b.mul(m, n), depth)
-        large = b.icmp_signed(">=", work, constant(I64, WORTH_A_BATCH))
-        for x in c.batch:
-            work = b.mul(work, extent[x.index])
-        large = b.and_(large, b.icmp_signed(">=", work, constant(I64, WORTH_PACKING)))
-        for size, least in ((m, shape.rows), (n, shape.lanes // 2), (depth, 8)):
-            large = b.and_(large, b.icmp_signed(">=", size, constant(I64, least)))
-        large = b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
-        with b.if_then(b.not_(large)):
-            b.ret(b.call(direct, common))
-
-        block_rows = self.even(m, constant(I64, ROWS), shape.rows)
-        block_columns = self.even(n, constant(I64, COLUMNS), shape.columns)
         room = b.sdiv(constant(I64, DEPTH), inner)  # values of the second reduced index
         room = intrinsic(b, "llvm.smax", [room, constant(I64, 1)])
         blocks = [constant(I64, 1)] * len(depths)
@@ -265,11 +338,18 @@ class _Driver(Frame):
         for size, block in zip(depths, blocks, strict=True):
             fits = b.icmp_signed("<=", size, block)
             single = fits if single is None else b.and_(single, fits)
+        assert single is not None
+        low_row, high_row = outer[c.rows.index]
+        low_column, high_column = outer[c.columns.index]
+        m = b.sub(high_row, low_row)
+        block_rows = self.even(m, constant(I64, ROWS), shape.rows)
+        block_columns = self.even(
+            b.sub(high_column, low_column), constant(I64, COLUMNS), shape.columns
+        )
         once_left = b.and_(single, b.icmp_signed("<=", m, block_rows))
         batch = {x.index for x in c.batch}
         left_alone, right_alone = (not batch & set(x.nest.ranged) for x in (c.left, c.right))
         ranges: dict[int, tuple[ir.Value, ir.Value]] = {}
-
         checked = [x for _, x in c.checked]
 
         def pack(which: int) -> None:
@@ -285,30 +365,34 @@ class _Driver(Frame):
                 count = b.mul(count, b.sub(ranges[x.index][1], ranges[x.index][0]))
             fine = b.call(finite(b.module, shape), [panel[which], b.mul(count, inner)])
             with b.if_then(b.not_(fine)):
-                b.ret(b.call(direct, common))
+                b.ret(constant(I64, NOT_FINITE))
 
         def pack_unless(condition: ir.Value, which: int) -> None:
             with b.if_then(b.not_(condition)):
                 pack(which)
 
-        def opened(stack: ExitStack, k: int, stop: ir.Value, by: ir.Value) -> ir.Value:
-            at = stack.enter_context(counted(b, stop, by))
-            ranges[k] = at, minimum(b, b.add(at, by), stop)
+        def opened(
+            stack: ExitStack, k: int, bounds: tuple[ir.Value, ir.Value], by: ir.Value
+        ) -> ir.Value:
+            low, high = bounds
+            at = stack.enter_context(counted(b, high, by, low))
+            ranges[k] = at, minimum(b, b.add(at, by), high)
             return at
 
-        for x, size in zip((c.rows, *reduced[:2]), (m, *depths), strict=True):
+        ranges[c.rows.index] = outer[c.rows.index]
+        for x, size in zip(reduced[:2], depths, strict=True):
             ranges[x.index] = constant(I64, 0), size
         if left_alone:
             pack_unless(b.not_(once_left), 0)
         with ExitStack() as stack:
-            opened(stack, c.columns.index, n, block_columns)
+            opened(stack, c.columns.index, outer[c.columns.index], block_columns)
             if right_alone and c.batch:
                 pack_unless(b.not_(single), 1)
             for x in c.batch:
-                opened(stack, x.index, extent[x.index], constant(I64, 1))
+                opened(stack, x.index, outer[x.index], constant(I64, 1))
             later, last, here = constant(I64, 0), constant(I1, 1), inner
             for x, size, block in zip(reduced[:2], depths, blocks, strict=True):
-                later = b.or_(later, opened(stack, x.index, size, block))
+                later = b.or_(later, opened(stack, x.index, (constant(I64, 0), size), block))
                 low, high = ranges[x.index]
                 here = b.mul(here, b.sub(high, low))
                 last = b.and_(last, b.icmp_signed("==", high, size))
@@ -316,7 +400,7 @@ class _Driver(Frame):
                 pack_unless(single, 1)
             else:
                 pack(1)
-            opened(stack, c.rows.index, m, block_rows)
+            opened(stack, c.rows.index, outer[c.rows.index], block_rows)
             if left_alone:
                 pack_unless(once_left, 0)
             else:
@@ -330,21 +414,14 @@ class _Driver(Frame):
             if rest is not None and c.rest is not None:
                 with b.if_then(last):
                     b.call(rest, [*common, *(x for k in c.rest.ranged for x in ranges[k])])
-        b.ret(constant(I64, 0))
-
-    def scratch(self, offset: Dim) -> ir.Value:
-        return self.b.gep(self.function.args[2], [self.size(offset)], source_etype=ir.IntType(8))
+        b.ret(constant(I64, FINE))
 
     def even(self, size: ir.Value, most: ir.Value, multiple: int) -> ir.Value:
         """A block's size: at most `most`, a multiple of `multiple`, about the same in all."""
         b, one = self.b, constant(I64, 1)
-
-        def up(x: ir.Value, y: ir.Value) -> ir.Value:
-            return b.sdiv(b.sub(b.add(x, y), one), y)
-
-        many = up(size, most)
+        many = up(b, size, most)
         at_least = b.select(b.icmp_signed("<", many, one), one, many)
-        each = up(size, at_least)
+        each = up(b, size, at_least)
         by = constant(I64, multiple)
-        each = b.mul(up(each, by), by)
+        each = b.mul(up(b, each, by), by)
         return b.select(b.icmp_signed("<", each, one), one, each)

@@ -6,6 +6,8 @@ In: nothing (the code reads a function's signature as data, see `entry_table`). 
     tdsl_release  (signature): frees the function's kept scratch memory
     tdsl_table    the pointers the code needs, to be filled by the loader
 
+and the fork-join pool (`fork_join`).
+
 The entry accepts what needs no conversion: contiguous, aligned arrays of the parameters' dtypes
 and ranks, Python numbers and array scalars for scalars, positional or by name. It binds the named
 dims, checks every size, allocates results and scratch, runs, and builds the value. Anything else
@@ -37,6 +39,7 @@ from .entry_builder import (
     routine,
 )
 from .entry_scratch import give, release, take
+from .fork_join import add_pool
 
 # Beyond this many scalar operations a call lets other threads run: giving the interpreter lock
 # away and taking it back costs about as much as 100 of them.
@@ -65,6 +68,7 @@ def entry_module() -> ir.Module:
     parts["new_array"] = _new_array(module, add_blocks(module))
     _enter(module, parts)
     release(module)
+    add_pool(module)
     return module
 
 

@@ -106,3 +106,12 @@ def kind_of(dtype: DType) -> int:
     if dtype is BF16:
         return BRAIN_FLOAT
     return {"f": FLOAT, "i": SIGNED, "u": UNSIGNED, "b": BOOLEAN}[dtype.kind]
+
+
+# the fork-join pool's symbols (`fork_join`), and where its words stand
+POOL_THREADS = "tdsl_threads"
+POOL = (POOL_THREADS, "tdsl_parallel", "tdsl_pool")
+POOL_WORDS, POOL_STOP = 32, 6
+
+# the number of Linux' futex system call, by machine
+FUTEX = {"x86_64": 202, "amd64": 202, "aarch64": 98, "arm64": 98}

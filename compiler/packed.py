@@ -157,8 +157,8 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
         return None
     plain = stores == [sums] and sums.value is a.result
     own = [test for test in tests if rows.index in deps[test]]
-    others = [test for test in tests if rows.index not in deps[test]]
-    made = _Factors(nest, first, left, right, _all(own), _all(others), deps)
+    free_of_rows = [test for test in tests if rows.index not in deps[test]]
+    made = _Factors(nest, first, left, right, _all(own), _all(free_of_rows), deps)
     group = made.dense(last, sums) if plain else (last,)
     batch = tuple(k for k in nest.loops if k is not rows and k not in group)
     columns, store = last, sums

@@ -17,8 +17,10 @@ import llvmlite.binding as llvm
 import llvmlite.ir as ir
 
 from .dims import Dim, provably_positive
-from .emit import emit
 from .emit_packed import emit_contraction
+from .emit_parallel import emit_nest
+from .entry_table import POOL
+from .fork_join import add_pool
 from .frame import Frame
 from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant
@@ -203,7 +205,7 @@ def module_of(program: Schedule, machine: Machine) -> ir.Module:
     kernels = [
         emit_contraction(target, module, nest, *common, arena)
         if isinstance(nest, Contraction)
-        else emit(target, module, nest, *common)
+        else emit_nest(target, module, nest, *common)
         for nest in program.nests
     ]
     entry = ir.Function(module, _ENTRY, "tdsl_run")
@@ -300,17 +302,23 @@ def microkernel_code(machine: Machine) -> bytes:
 
 
 @cache
-def _microkernels() -> llvm.ExecutionEngine:
-    """Loaded once, and found by name from then on."""
-    loaded = _engine(microkernel_code(host()))
-    for name in ROUTINES:
-        llvm.add_symbol(name, loaded.get_function_address(name))
-    return loaded
+def _routines() -> list[llvm.ExecutionEngine]:
+    """What compiled code calls, loaded once and found by name from then on; the pool has no
+    workers here."""
+    pool = ir.Module("tdsl_pool")
+    pool.triple = host().triple
+    add_pool(pool)
+    pool_code = object_code(optimized(str(pool), host()), host())
+    engines = [_engine(pool_code), _engine(microkernel_code(host()))]
+    for engine, names in zip(engines, (POOL, ROUTINES), strict=True):
+        for name in names:
+            llvm.add_symbol(name, engine.get_function_address(name))
+    return engines
 
 
 def load(code: bytes) -> Loaded:
     """Map object code made for this machine; no LLVM pass runs on it."""
-    _microkernels()
+    _routines()
     engine = _engine(code)
     return Loaded(
         engine.get_function_address("tdsl_run"), engine.get_function_address("tdsl_arena"), engine

@@ -19,12 +19,14 @@ from .native import Entry, Native
 from .signature import Signature, from_json, signature_of, to_json
 from .source import Source
 from .stats import counters
+from .threads import Pool, usual
 from .transforms import Transform, transform
 
 if TYPE_CHECKING:
     from ..compiler.graph import Function
 
 _entry_lock = threading.Lock()
+_pools: list[Pool] = []  # one, once the entry is loaded
 
 
 def graph_of(source: Source, name: str, t: Transform | None) -> Function:
@@ -110,7 +112,16 @@ def shared_entry() -> Entry:
         host = target_cpu.host()
         return target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
 
-    return Entry(LoadedCode(_once_per_machine("entry", code)), slow_call, out_of_range)
+    loaded = LoadedCode(_once_per_machine("entry", code))
+    _pools.append(Pool(loaded, usual()))
+    return Entry(loaded, slow_call, out_of_range)
+
+
+def pool() -> Pool:
+    """The threads that compiled functions use."""
+    with _entry_lock:
+        shared_entry()
+    return _pools[0]
 
 
 @functools.cache

@@ -319,11 +319,3 @@ def test_cuda_on_a_machine_without_it() -> None:
     for refused in (tdsl.cuda.current_device, tdsl.cuda.synchronize, tdsl.ones(1).cuda):
         with pytest.raises(AssertionError, match="not compiled with CUDA"):
             refused()
-
-
-def test_threads_are_counted() -> None:
-    tdsl.set_num_threads(2)
-    assert tdsl.get_num_threads() == 1
-    for wrong in (0, -1, 2.5, True):
-        with pytest.raises(RuntimeError, match="set_num_threads expects"):
-            tdsl.set_num_threads(wrong)  # type: ignore[arg-type]

@@ -199,20 +199,6 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool
     return input.std(dim, unbiased, keepdim, correction=correction), input.mean(dim, keepdim)
 
 
-def get_num_threads() -> int:
-    """How many threads an operation uses: 1."""
-    return 1
-
-
-def set_num_threads(num: int) -> None:
-    """Accepted for PyTorch's sake: operations use one thread. Raises RuntimeError unless `num` is a
-    positive int."""
-    if isinstance(num, bool) or not isinstance(num, int):
-        raise RuntimeError(f"set_num_threads expects an int, but got {type(num).__name__}")
-    if num <= 0:
-        raise RuntimeError("set_num_threads expects a positive integer")
-
-
 def __getattr__(name: str) -> Any:
     if name.startswith("_") or name in _METHODS_ONLY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

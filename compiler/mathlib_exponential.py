@@ -138,10 +138,10 @@ def tanh(x: Real) -> Real:
     a = choose(a > most, x.of(most), a)
     z = a * a
     p, q, h = z.polynomial(TANH_P), z.polynomial(TANH_Q), z.polynomial(TANH_H)
-    product = a * p
-    d = product.times_plus(product, q * q)
+    square = p * p
+    d = z.times_plus(square, q * q)
+    rest = a.times_plus(-p, q)
     small = a < 1.05
-    rest = q - product
-    part = choose(small, h.times_plus(-q, p * p) * z, rest * rest) / d
+    part = choose(small, h.times_plus(-q, square) * z, rest * rest) / d
     base = choose(small, a, x.of(1.0))
     return part.times_plus(-base, base).with_sign_of(x)

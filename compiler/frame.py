@@ -21,7 +21,7 @@ from .dims import Dim, FloorDiv, provably_positive
 from .instructions import I1, I32, I64, memory_type
 from .llvm_vector import constant, intrinsic, vector, width_of
 from .loops import Buffer, Linear, Loop, Nest
-from .tile import Registers
+from .tile import Registers, split_loops
 
 
 def formatted(t: ir.Type, text: str) -> ir.Value:
@@ -112,6 +112,8 @@ class Frame:
         self.loops: dict[int, Loop] = {}
         self.base: dict[int, ir.Value] = {}
         self.limits: dict[int, ir.Value] = {}  # extents that a guard has cut short
+        self.split = split_loops(nest)
+        self.exact: set[int] = set()  # open loops, split, that are in their whole tiles
         self.ranges = target.ranges(self.function, nest)  # of the nest's ranged indices
         self.lane_index: int | None = None
         self.lanes = 1
@@ -194,6 +196,8 @@ class Frame:
     ) -> list[ir.Value]:
         """A loop over `loop` with values carried round; the test stands at the end. `stride` is
         where one of several threads starts, and how far it steps."""
+        if stride is None and loop.index in self.split and not self.whole(loop, loop.step):
+            return self._whole_tiles_and_rest(loop, carried, body)
         b = self.b
         limit = self.limits.get(loop.index)
         lowest, highest = self.range_of(loop)
@@ -241,6 +245,46 @@ class Frame:
             results.append(phi)
         return results
 
+    def _whole_tiles_and_rest(
+        self,
+        loop: Loop,
+        carried: Sequence[ir.Value],
+        body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+    ) -> list[ir.Value]:
+        """The loop over whole tiles, without masks; then `body` once more for what is left."""
+        b, k = self.b, loop.index
+        lowest, end = self.range_of(loop)
+        limit = self.limits.get(k)
+        end = end if limit is None else limit
+        points = intrinsic(b, "llvm.smax", [b.sub(end, lowest), constant(I64, 0)])
+        left = b.urem(points, constant(I64, loop.step))
+        self.limits[k] = b.sub(end, left)
+        self.exact.add(k)
+        carried = self.counted(loop, carried, body)
+        self.exact.remove(k)
+        at = self.limits.pop(k)
+        if limit is not None:
+            self.limits[k] = limit
+        before = b.block
+        rest = b.append_basic_block(f"rest_{self.nest.index_names[k]}")
+        after = b.append_basic_block("end")
+        b.cbranch(b.icmp_signed(">", left, constant(I64, 0)), rest, after)
+        b.position_at_end(rest)
+        self.open(loop, at)
+        with self.scope():
+            out = body(carried)
+        self.close(loop)
+        last = b.block
+        b.branch(after)
+        b.position_at_end(after)
+        results = []
+        for old, new in zip(carried, out, strict=True):
+            phi = b.phi(old.type)
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, last)
+            results.append(phi)
+        return results
+
     # ----------------------------------------------------------------- indices
 
     def range_of(self, loop: Loop) -> tuple[ir.Value, ir.Value]:
@@ -250,6 +294,8 @@ class Frame:
 
     def whole(self, loop: Loop, width: int) -> bool:
         """Whether tiles of `width` points never pass the extent."""
+        if loop.index in self.exact:
+            return True
         if loop.index in self.ranges:
             return False
         n = loop.extent.const

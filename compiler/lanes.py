@@ -14,7 +14,16 @@ from typing import TypeVar
 
 import llvmlite.ir as ir
 
-from .llvm_vector import any_lane, constant, element_of, gather, intrinsic, vector, width_of
+from .llvm_vector import (
+    any_lane,
+    constant,
+    element_of,
+    gather,
+    intrinsic,
+    times_power_of_two,
+    vector,
+    width_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,14 +237,10 @@ class Real:
         args = [self.value, other.value]
         return Real(self.builder, intrinsic(self.builder, "llvm.copysign", args))
 
-    def times_power_of_two(self, n: Integer) -> Real | None:
-        """self·2^n rounded once, if the target has an instruction for it."""
-        if not getattr(self.builder.module, "scales_by_powers", False):
-            return None
-        exponent = n if self.bits == 32 else n.narrowed(32)
-        types = [self.value.type, exponent.value.type]
-        args = [self.value, exponent.value]
-        return Real(self.builder, intrinsic(self.builder, "llvm.ldexp", args, overload=types))
+    def times_power_of_two(self, n: Real) -> Real | None:
+        """self·2^n rounded once, n an integer, if the target has an instruction for it."""
+        value = times_power_of_two(self.builder, self.value, n.value)
+        return None if value is None else Real(self.builder, value)
 
     def _call(self, name: str) -> Real:
         return Real(self.builder, intrinsic(self.builder, name, [self.value]))

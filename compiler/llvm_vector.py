@@ -104,6 +104,22 @@ def intrinsic(
     return builder.call(declared, list(args))
 
 
+def times_power_of_two(builder: ir.IRBuilder, x: ir.Value, n: ir.Value) -> ir.Value | None:
+    """x·2^n rounded once, n integers as floats: AVX-512's instruction, of a full register of any
+    length; None where the target has none."""
+    scales = getattr(builder.module, "scales_by_powers", False)
+    width = width_of(x.type)
+    bits = 32 if isinstance(element_of(x.type), ir.FloatType) else 64
+    if not scales or width * bits not in (128, 256, 512):
+        return None
+    lanes = ir.IntType(max(8, width))
+    args = [x, n, x, constant(lanes, 2**width - 1)]
+    if width * bits == 512:
+        args.append(constant(ir.IntType(32), 4))  # round as the control register says
+    name = f"llvm.x86.avx512.mask.scalef.{'ps' if bits == 32 else 'pd'}.{width * bits}"
+    return intrinsic(builder, name, args, overload=[])
+
+
 def any_lane(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:
     """An `i1`: whether a lane of the mask is set."""
     if width_of(mask.type) == 1:

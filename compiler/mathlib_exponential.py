@@ -6,11 +6,10 @@ x = n·log(2) + r, |r| ≤ ½·log(2) (Cody and Waite, 1980), and polynomials in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .lanes import Integer, Real, choose
-from .mathlib_coefficients import COSH, EXP, EXPM1, LN2, LOG2_E, SINH
+from .mathlib_coefficients import COSH, EXP, EXPM1, LN2, LOG2_E, SINH, TANH_H, TANH_P, TANH_Q
 
 
 def round_by_adding(x: Real, factor: float) -> tuple[Real, Integer]:
@@ -30,12 +29,8 @@ class Reduced:
     r: Real
     head: Real
     low: Real
-    n: Integer
-
-    def expm1(self, table: Mapping[int, tuple[float, ...]]) -> Real:
-        """exp(r) - 1 = r + r²·q(r), for the coefficients of q."""
-        square = self.r * self.r
-        return square.times_plus(self.r.polynomial(table), self.low) + self.head
+    n: Real
+    integer: Integer  # n
 
 
 def reduce_by_log2(x: Real) -> Reduced:
@@ -44,8 +39,7 @@ def reduce_by_log2(x: Real) -> Reduced:
     n, integer = round_by_adding(x, x.words(LOG2_E)[0])
     # Exact: x and n·high are multiples of one grid, and |r| < ½.
     head = n.times_plus(-high, x)
-    rest = n * -low
-    return Reduced(head + rest, head, rest, integer)
+    return Reduced(n.times_plus(-low, head), head, n * -low, n, integer)
 
 
 def power_of_two(n: Integer, like: Real) -> Real:
@@ -53,24 +47,27 @@ def power_of_two(n: Integer, like: Real) -> Real:
     return ((n + like.bias) << like.mantissa).bits_as_real()
 
 
-def scaled(x: Real, n: Integer) -> Real:
+def scaled(x: Real, n: Real, integer: Integer) -> Real:
     """x·2^n, by one instruction, or in two steps so that the result may be subnormal and n beyond
-    the exponents: the first step is exact, so both round once."""
+    the exponents: the first step is exact, so both round once. n is given twice, as a real too."""
     done = x.times_power_of_two(n)
     if done is not None:
         return done
-    half = n >> 1
-    return x * power_of_two(half, x) * power_of_two(n - half, x)
+    half = integer >> 1
+    return x * power_of_two(half, x) * power_of_two(integer - half, x)
+
+
+def exp_of_reduced(r: Real) -> Real:
+    """1 + r·(1 + r·q(r)), |r| ≤ ½·log(2)."""
+    return r.polynomial(EXP).times_plus(r, 1.0).times_plus(r, 1.0)
 
 
 def exp(x: Real, x_low: Real | None = None) -> Real:
     """2^n·(1 + r + r²·q(r)), of x + x_low if a low word is given."""
     x = x.clamped(x.either(-104.5, -746.0), x.either(89.5, 710.5))
     reduced = reduce_by_log2(x)
-    if x_low is not None:
-        low = reduced.low + x_low
-        reduced = replace(reduced, r=reduced.head + low, low=low)
-    return scaled(reduced.expm1(EXP) + 1.0, reduced.n)
+    r = reduced.r if x_low is None else reduced.head + (reduced.low + x_low)
+    return scaled(exp_of_reduced(r), reduced.n, reduced.integer)
 
 
 def exp2(x: Real) -> Real:
@@ -79,9 +76,7 @@ def exp2(x: Real) -> Real:
     n, integer = round_by_adding(x, 1.0)
     fraction = x - n
     high, low = x.words(LN2)
-    r = fraction * high
-    error = fraction.times_plus(low, fraction.times_plus(high, -r))
-    return scaled((r * r).times_plus(r.polynomial(EXP), error) + r + 1.0, integer)
+    return scaled(exp_of_reduced(fraction.times_plus(high, fraction * low)), n, integer)
 
 
 def expm1(x: Real) -> Real:
@@ -92,7 +87,7 @@ def expm1(x: Real) -> Real:
     r_low = (reduced.head - r) + reduced.low
     tail = (r * r).times_plus(r.polynomial(EXPM1), r_low)
     # Half of everything, as 2^n may be one past the largest power of two.
-    scale = power_of_two(reduced.n - 1, x)
+    scale = power_of_two(reduced.integer - 1, x)
     base = scale - 0.5
     back = base + 0.5
     base_low = (scale - back) - (0.5 - (back - base))
@@ -108,7 +103,7 @@ def sinh_and_cosh(x: Real) -> tuple[Real, Real]:
     """By the addition theorems at |x| = n·log(2) + r; both halved twice over, and doubled last."""
     a = x.absolute()
     reduced = reduce_by_log2(a.clamped(0.0, x.either(89.5, 710.5)))
-    r, n = reduced.r, reduced.n
+    r, n = reduced.r, reduced.integer
     z = r * r
     s = (r * z).times_plus(z.polynomial(SINH), reduced.low) + reduced.head
     c = z * z.polynomial(COSH)
@@ -133,18 +128,20 @@ def cosh(x: Real) -> Real:
 
 
 def tanh(x: Real) -> Real:
-    """q = -e/d, e = exp(-2|x|) - 1, d = e + 2, plus what rounding took from e and d; x's sign."""
-    low = x.either(-20.0, -40.0)
-    doubled = x.absolute() * -2.0
-    reduced = reduce_by_log2(choose(doubled < low, x.of(low), doubled))
-    scale = power_of_two(reduced.n, x)
-    base = scale - 1.0
-    p = reduced.expm1(EXPM1)
-    e = p.times_plus(scale, base)
-    e_low = p.times_plus(scale, base - e)
-    d = e + 2.0
-    d_low = (e - (d - 2.0)) + e_low
-    quotient = -e / d
-    # 1/d = (1 + q)/2.
-    rest = quotient.times_plus(-d_low, -e_low) * quotient.times_plus(0.5, 0.5)
-    return (quotient + rest).with_sign_of(x)
+    """With a = |x|, s = tanh(a/2) = a·P(a²)/Q(a²) and d = a²·P² + Q², tanh = 2s/(1 + s²) is
+    1 - (Q - a·P)²/d or, near 0, with H = (2P - Q)/a², a - a·a²·(P² - Q·H)/d; with x's sign.
+
+    The errors of P and Q count by 1/cosh(x) only, so both are short.
+    """
+    a = x.absolute()
+    most = x.either(9.3, 19.2)  # where 1 is the nearest number
+    a = choose(a > most, x.of(most), a)
+    z = a * a
+    p, q, h = z.polynomial(TANH_P), z.polynomial(TANH_Q), z.polynomial(TANH_H)
+    square = p * p
+    d = z.times_plus(square, q * q)
+    rest = a.times_plus(-p, q)
+    small = a < 1.05
+    part = choose(small, h.times_plus(-q, square) * z, rest * rest) / d
+    base = choose(small, a, x.of(1.0))
+    return part.times_plus(-base, base).with_sign_of(x)

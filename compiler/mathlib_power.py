@@ -68,7 +68,7 @@ def pow(x: Real, y: Real) -> Real:
     result = total + (
         total_low + (r * r).times_plus(r.polynomial(EXPM1), r_low.times_plus(r, r_low))
     )
-    result = scaled(result, integer)
+    result = scaled(result, n, integer)
 
     half = y * 0.5
     whole = y.truncated().equals(y)

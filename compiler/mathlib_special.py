@@ -18,13 +18,12 @@ from .mathlib_coefficients import (
     ERF_SMALL,
     ERFCX_32,
     ERFCX_64,
-    EXP,
     LGAMMA,
     LOG_ERFC,
     SIN_OF_PI,
     STIRLING,
 )
-from .mathlib_exponential import exp, power_of_two, reduce_by_log2
+from .mathlib_exponential import exp, exp_of_reduced, power_of_two, reduce_by_log2
 from .mathlib_logarithm import log
 
 
@@ -52,8 +51,8 @@ def erf(x: Real) -> Real:
         # erfc's logarithm is a short polynomial, and 1 - erfc rounds to 1 at 4.
         log_erfc = (choose(a > 4.0, x.of(4.0), a) - 1.0).polynomial(LOG_ERFC)
         reduced = reduce_by_log2(log_erfc)
-        power = reduced.expm1(EXP) + 1.0
-        large = power.times_plus(-power_of_two(reduced.n, x), 1.0)
+        power = exp_of_reduced(reduced.r)
+        large = power.times_plus(-power_of_two(reduced.integer, x), 1.0)
     return choose(a <= 1.0, erf_of_small(x), large.with_sign_of(x))
 
 

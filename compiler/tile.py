@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 from .dims import Dim
 from .loops import (
@@ -22,6 +22,7 @@ from .loops import (
     Loop,
     Nest,
     Reduce,
+    Statement,
     Store,
     Update,
     Value,
@@ -309,3 +310,30 @@ def _reduced_copies(
     want = max(1, min(4, budget, registers.accumulators) // tiled)
     extents = {loop.index: loop.extent for loop in s.loops}
     return _fitted({own: want}, extents, {own: body.lanes})
+
+
+# --------------------------------------------------------------------------- masks
+
+_SPLIT_COST = 64
+"""In additions, of a body that is worth emitting twice: masks cost two instructions a tile, and a
+body about as long to compile as it costs to run."""
+
+
+def split_loops(nest: Nest) -> frozenset[int]:
+    """The indices along lanes whose whole tiles run apart from the rest, so that only the rest
+    needs masks: those of innermost loops with short bodies."""
+    reduces = [s for s in nest.body if isinstance(s, Reduce) and s.loops]
+    points = prod(loop.copies for loop in nest.loops)
+    bodies = [(s.loops[-1], [s], points * s.loops[-1].copies) for s in reduces]
+    if not reduces and nest.loops:
+        bodies.append((nest.loops[-1], list(nest.body), points))
+    return frozenset(
+        loop.index
+        for loop, statements, copies in bodies
+        if loop.lanes > 1 and copies * _cost_of(statements) <= _SPLIT_COST
+    )
+
+
+def _cost_of(statements: Sequence[Statement]) -> int:
+    values = postorder(v for s in statements for v in values_of(s))
+    return sum(PRIMITIVES[x.name].cost if isinstance(x, Apply) else 1 for x in values)

@@ -239,6 +239,61 @@ FITS = [
 
 
 @dataclass(frozen=True)
+class HalfTangent:
+    """Polynomials P, Q in z = x² with tanh(x/2) ≈ x·P/Q for 0 ≤ x ≤ high, and H = (2P - Q)/z.
+
+    The error is relative, times 1/cosh(x): so it counts in tanh(x). `terms` are those of P and Q
+    after the constants c and 2c: c places the products where rounding costs little.
+    """
+
+    name: str
+    constant: float
+    high: dict[int, float]
+    terms: dict[int, tuple[int, int]]
+
+    def fitted(self, bits: int) -> tuple[dict[str, list[mp.mpf]], mp.mpf]:
+        """Remez exchange; within each step, E·Q of E·Q·(-1)^i is taken from the Q before."""
+        p, q = self.terms[bits]
+        count = p + q
+        size = 40 * count + 100
+        high = mp.mpf(self.high[bits])
+        grid = [high / 2 * (1 - mp.cos(mp.pi * (2 * i + 1) / (2 * size))) for i in range(size)]
+        goal = [mp.tanh(x / 2) / x for x in grid]
+        weight = [x / (mp.tanh(x / 2) * mp.cosh(x)) for x in grid]
+        chosen = [int(size * (0.12 + 0.88 * (k + 0.5) / (count + 1))) for k in range(count + 1)]
+        constant = mp.mpf(self.constant)
+        while True:
+            scale = [2 * constant * mp.cosh(grid[i] / 2) for i in chosen]
+            for _ in range(20):
+                system, right = mp.matrix(count + 1, count + 1), mp.matrix(count + 1, 1)
+                for row, i in enumerate(chosen):
+                    z = grid[i] ** 2
+                    for k in range(p):
+                        system[row, k] = z ** (k + 1)
+                    for k in range(q):
+                        system[row, p + k] = -goal[i] * z ** (k + 1)
+                    system[row, count] = -((-1) ** row) * scale[row] / weight[i]
+                    right[row] = (2 * goal[i] - 1) * constant
+                *inner, level = mp.lu_solve(system, right)
+                upper, lower = [constant, *inner[:p]], [2 * constant, *inner[p:]]
+                scale = [mp.polyval(lower[::-1], grid[i] ** 2) for i in chosen]
+            error = [
+                w * (g - mp.polyval(upper[::-1], x * x) / mp.polyval(lower[::-1], x * x))
+                for w, g, x in zip(weight, goal, grid, strict=True)
+            ]
+            chosen = alternate(error)
+            if max(map(abs, error)) < abs(level) * mp.mpf("1.01"):
+                break
+            assert len(chosen) == count + 1
+        padded = [*upper, *[mp.mpf(0)] * (len(lower) - len(upper))]
+        difference = [2 * a - b for a, b in zip(padded, lower, strict=True)]
+        return {"P": upper, "Q": lower, "H": difference[1:]}, abs(level)
+
+
+TANH = HalfTangent("TANH", 1.5, {32: 9.3, 64: 19.2}, {32: (2, 3), 64: (6, 6)})
+
+
+@dataclass(frozen=True)
 class Words:
     """A constant as an unevaluated sum of floats; `first` shortens the first word to so many bits,
     so that its product with a small integer is exact."""
@@ -305,6 +360,24 @@ def row(label: str, items: Sequence[str]) -> str:
     return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    ")
 
 
+def print_half_tangent(fit: HalfTangent) -> None:
+    tables = {bits: fit.fitted(bits) for bits in fit.terms}
+    about = {
+        "P": "P and Q with tanh(x/2) = x·P/Q in z = x², 0 ≤ x ≤ 9.3 (f64: 19.2); relative, times"
+        " 1/cosh(x)",
+        "Q": "Q, as above",
+        "H": "(2P - Q)/z, as above",
+    }
+    for letter, text in about.items():
+        print(textwrap.fill(f"{text}.", 100, initial_indent="# ", subsequent_indent="# "))
+        print(f"{fit.name}_{letter}: Coefficients = {{")
+        for bits, (polynomials, level) in tables.items():
+            terms = rounded(polynomials[letter], bits)
+            print(f"    # {len(terms)} terms, error 2^{float(mp.log(level, 2)):.1f}")
+            print(row(str(bits), list(map(repr, terms))))
+        print("}\n")
+
+
 def main() -> None:
     print(HEADER)
     for fit in FITS:
@@ -317,6 +390,7 @@ def main() -> None:
             print(row(str(bits), list(map(repr, terms))))
             print(fit.name, bits, count, f"2^{error:.1f}", file=sys.stderr)
         print("}\n")
+    print_half_tangent(TANH)
     for constant in WORDS:
         print(f"# {constant.about}.")
         print(f"{constant.name}: Coefficients = {{")

@@ -128,7 +128,7 @@ def assign(t: Tensor, result: Tensor, writer: str, since: int | None = None) -> 
     if recorded:
         _check_history(t)
         _keep_former(result._grad_fn, t._array, since)
-    np.copyto(t._array, result._array)
+    t._array[...] = result._array
     core.bump(t, writer)
     if recorded:
         take_history(t, result)
@@ -154,7 +154,7 @@ def overwrite(t: Tensor, values: Array, writer: str) -> Tensor:
     """Write plain values into `t`: its former value no longer counts."""
     recorded = mode.grad and needs_grad(t)
     edge = edge_of(t) if recorded else None
-    np.copyto(t._array, values, casting="unsafe")
+    t._array[...] = values
     core.bump(t, writer)
     if edge is not None:
         result = wrap(t._array, t._kind)
@@ -359,9 +359,19 @@ def inplace(operation: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
-        former = core.same_history(self)
         since = next(sequence)
-        return assign(self, operation(former, *args, **kwargs), name, since)
+        if self._requires_grad or self._view is not None:
+            former = core.same_history(self)
+            return assign(self, operation(former, *args, **kwargs), name, since)
+        result = operation(self, *args, **kwargs)
+        if result._grad_fn is not None or result._kind is not self._kind:
+            return assign(self, result, name, since)
+        array, new = self._array, result._array
+        if array.shape != new.shape:
+            return assign(self, result, name, since)
+        array[...] = new
+        core.bump(self, name)
+        return self
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`{name.rstrip('_')}`, written into this Tensor."

@@ -15,7 +15,7 @@ import llvmlite.ir as ir
 
 from .dims import Dim, dim
 from .emit import emit
-from .emit_parallel import WORTH_A_FORK, Forking, emit_nest, pointers, up
+from .emit_parallel import PARTS_A_THREAD, WORTH_A_FORK, Forking, emit_nest, pointers, up
 from .emit_values import Values
 from .frame import Frame, Target, lanes_from
 from .instructions import I1, I64, register_type
@@ -271,8 +271,10 @@ class _Driver(Forking):
         count = b.select(several, threads, constant(I64, 1))
         parts = constant(I64, 1)
         bounds: list[ir.Value] = []  # how much of each range a part takes
-        for size, step, shared in zip(extents, steps, along, strict=True):
-            share = b.mul(up(b, up(b, size, count), step), step)
+        for k, (size, step, shared) in enumerate(zip(extents, steps, along, strict=True)):
+            # every part packs what it needs of the other operand: few parts, except of a batch
+            many = b.mul(count, constant(I64, PARTS_A_THREAD)) if k < len(outer) else count
+            share = b.mul(up(b, up(b, size, many), step), step)
             bounds.append(b.select(shared, share, size))
             parts = b.select(shared, up(b, size, share), parts)
 

@@ -146,8 +146,7 @@ class Expression:
             return add(*terms)
         if self.is_Pow:
             inner = self.base.diff(symbol)
-            base, n = self.args
-            return self * (inner * n / base)
+            return mul(self, mul(inner, self.exp) / self.base)
         assert self.head is not None
         outer = []
         for k, a in enumerate(self.args):

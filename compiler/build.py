@@ -18,6 +18,7 @@ from .kernels import Kernels, verify_kernels
 from .loops import nest_text, verify_nest
 from .lower import LoopProgram, lower
 from .plan import Program, plan, verify_program
+from .stages import stage
 from .target_cpu import Machine
 from .tile import tile
 
@@ -33,34 +34,39 @@ class Build:
 
     @cached_property
     def kernels(self) -> Kernels:
-        out = fuse(self.function, self.machine.registers)
-        if VERIFY:
-            verify_kernels(out)
+        with stage("fuse"):
+            out = fuse(self.function, self.machine.registers)
+            if VERIFY:
+                verify_kernels(out)
         return out
 
     @cached_property
     def program(self) -> Program:
-        out = plan(self.kernels)
-        if VERIFY:
-            verify_program(out)
+        kernels = self.kernels
+        with stage("plan"):
+            out = plan(kernels)
+            if VERIFY:
+                verify_program(out)
         return out
 
     @cached_property
     def loops(self) -> LoopProgram:
-        lowered = lower(self.program)
-        nests = tuple(tile(nest, self.machine.registers) for nest in lowered.nests)
-        if VERIFY:
-            for nest in nests:
-                verify_nest(nest)
+        program = self.program
+        with stage("lower"):
+            lowered = lower(program)
+            nests = tuple(tile(nest, self.machine.registers) for nest in lowered.nests)
+            if VERIFY:
+                for nest in nests:
+                    verify_nest(nest)
         return LoopProgram(lowered.program, nests, lowered.checks)
 
     @cached_property
     def llvm(self) -> str:
         return str(target_cpu.module_of(self.loops, self.machine))
 
-    def text(self, stage: str) -> str:
+    def text(self, name: str) -> str:
         """The text of `kernels`, `plan`, `loops`, `llvm`, `llvm-opt` or `asm`."""
-        match stage:
+        match name:
             case "kernels":
                 return str(self.kernels)
             case "plan":
@@ -74,7 +80,7 @@ class Build:
             case "asm":
                 module = target_cpu.optimized(self.llvm, self.machine)
                 return target_cpu.assembly(module, self.machine)
-        raise ValueError(f"no stage {stage!r}")
+        raise ValueError(f"no stage {name!r}")
 
     def artifact(self) -> Artifact:
         fn = self.function

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.stages import stage
 from . import cache
 from .calls import Check, Owner, out_of_range, slow_call
 from .loading import LoadedCode, machine_key
@@ -52,8 +53,9 @@ def native_of_graph(
 ) -> Native:
     """The loaded code of `graph()`, from the disk cache where `content`, which says all that the
     graph depends on, was compiled before. `arrays`: results without axes are arrays, too."""
-    key = cache.key(*content, machine_key())
-    stored = cache.get(key)
+    with stage("cache"):
+        key = cache.key(*content, machine_key())
+        stored = cache.get(key)
     if stored is not None:
         try:
             signature = from_json(stored.header["signature"])
@@ -74,8 +76,9 @@ def native_of_graph(
 
 def compiled(fn: Function, arrays: bool = False) -> tuple[bytes, Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
-    from ..compiler import build, pipeline, target_cpu
-    from ..compiler.python_entry import add_entry
+    with stage("imports"):
+        from ..compiler import build, pipeline, target_cpu
+        from ..compiler.python_entry import add_entry
 
     counters.compilations += 1
     ready = pipeline.simplified(fn)
@@ -83,9 +86,15 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[bytes, Signature, list
     with ready.scope.active():
         stages = build.Build(ready, host)
         ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
-        module = target_cpu.module_of(stages.loops, host)
-        add_entry(module, ready, arrays)
-        code = target_cpu.object_code(target_cpu.optimized(str(module), host), host)
+        loops = stages.loops
+        with stage("emit"):
+            module = target_cpu.module_of(loops, host)
+            add_entry(module, ready, arrays)
+            text = str(module)
+        with stage("LLVM passes"):
+            optimized = target_cpu.optimized(text, host)
+        with stage("object code"):
+            code = target_cpu.object_code(optimized, host)
     checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
     return code, signature_of(ready), checks
 
@@ -94,21 +103,23 @@ def _load(code: bytes, owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-    return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
+    with stage("load"):
+        return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
 
 
 @functools.cache
 def shared_entry() -> Entry:
     """The native entry that all functions share, compiled once per machine."""
-    key = cache.key("entry", machine_key())
-    stored = cache.get(key)
-    if stored is None:
-        from ..compiler import target_cpu
-        from ..compiler.entry_code import entry_module
+    with stage("shared entry"):
+        key = cache.key("entry", machine_key())
+        stored = cache.get(key)
+        if stored is None:
+            from ..compiler import target_cpu
+            from ..compiler.entry_code import entry_module
 
-        host = target_cpu.host()
-        code = target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
-        cache.put(key, {}, code)
-    else:
-        code = stored.data
-    return Entry(LoadedCode(code), slow_call, out_of_range)
+            host = target_cpu.host()
+            code = target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
+            cache.put(key, {}, code)
+        else:
+            code = stored.data
+        return Entry(LoadedCode(code), slow_call, out_of_range)

@@ -12,7 +12,6 @@ from .gradient import expand
 from .graph import Function
 from .simplify import Log, simplify, stabilize
 from .stages import stage
-from .text import function_text
 from .verify import verify
 
 GRAPH_STAGES = ("graph", "grad", "simplified")
@@ -39,6 +38,8 @@ def simplified(fn: Function, log: Log | None = None) -> Function:
 
 def graph_text(fn: Function, name: str, *, explain: bool = False) -> str:
     """The program at one of GRAPH_STAGES; with `explain`, the rules that fired, as comments."""
+    from .text import function_text  # 10 ms: only to be read
+
     log: Log = []
     match name:
         case "graph":

@@ -45,7 +45,8 @@ def fingerprint() -> str:
         for file in sorted(os.scandir(_PACKAGE / folder), key=lambda e: e.name):
             if file.name.endswith((".py", ".lark", ".json")):
                 h.update(file.name.encode())
-                h.update(Path(file.path).read_bytes())
+                with open(file.path, "rb", buffering=0) as content:
+                    h.update(content.read())
     return h.hexdigest()
 
 

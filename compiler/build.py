@@ -18,6 +18,7 @@ from .kernels import Kernels, verify_kernels
 from .lower import lower
 from .plan import Program, plan, verify_program
 from .schedule import Schedule, schedule, verify_schedule
+from .stages import stage
 from .target_cpu import Machine
 
 VERIFY = True
@@ -32,32 +33,37 @@ class Build:
 
     @cached_property
     def kernels(self) -> Kernels:
-        out = fuse(self.function, self.machine.registers)
-        if VERIFY:
-            verify_kernels(out)
+        with stage("fuse"):
+            out = fuse(self.function, self.machine.registers)
+            if VERIFY:
+                verify_kernels(out)
         return out
 
     @cached_property
     def program(self) -> Program:
-        out = plan(self.kernels)
-        if VERIFY:
-            verify_program(out)
+        kernels = self.kernels
+        with stage("plan"):
+            out = plan(kernels)
+            if VERIFY:
+                verify_program(out)
         return out
 
     @cached_property
     def loops(self) -> Schedule:
-        out = schedule(lower(self.program), self.machine.registers)
-        if VERIFY:
-            verify_schedule(out)
+        program = self.program
+        with stage("lower"):
+            out = schedule(lower(program), self.machine.registers)
+            if VERIFY:
+                verify_schedule(out)
         return out
 
     @cached_property
     def llvm(self) -> str:
         return str(target_cpu.module_of(self.loops, self.machine))
 
-    def text(self, stage: str) -> str:
+    def text(self, name: str) -> str:
         """The text of `kernels`, `plan`, `loops`, `llvm`, `llvm-opt` or `asm`."""
-        match stage:
+        match name:
             case "kernels":
                 return str(self.kernels)
             case "plan":
@@ -71,7 +77,7 @@ class Build:
             case "asm":
                 module = target_cpu.optimized(self.llvm, self.machine)
                 return target_cpu.assembly(module, self.machine)
-        raise ValueError(f"no stage {stage!r}")
+        raise ValueError(f"no stage {name!r}")
 
     def artifact(self) -> Artifact:
         fn = self.function

@@ -1,4 +1,4 @@
-"""Derivatives of scalar functions, by SymPy.
+"""Derivatives of scalar functions, as SymPy writes them.
 
 In: a `ScalarFunction` and a parameter. Out: its partial derivative as a scalar tree over the same
 parameters, often a call of a function of its own (`gelu_dx`), cached on the function.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from . import fold
+from . import canonical, fold
 from . import scalar as sc
 from .formula import formula
 from .ops import scalar_function
@@ -144,36 +144,79 @@ def _scaled(inner: Scalar, factor: Scalar) -> Scalar:
 
 
 def _by_sympy(x: Scalar, position: int) -> Scalar:
-    bridge = _Bridge()
-    expression = bridge.to_sympy(x)
-    return bridge.from_sympy(expression.diff(bridge.to_sympy(sc.param(position))))
+    """The derivative of one formula in SymPy's form; SymPy itself only where `canonical`, which
+    is imported 50 times faster, does not know its rules."""
+    try:
+        return differentiated(x, position, Canonical())
+    except (canonical.BeyondError, ArithmeticError):
+        return differentiated(x, position, SymPy())
+
+
+def differentiated(x: Scalar, position: int, algebra: Canonical | SymPy) -> Scalar:
+    """d x / d Param(position), `algebra` differentiating."""
+    bridge = _Bridge(algebra)
+    expression = bridge.to_algebra(x)
+    return bridge.from_algebra(expression.diff(bridge.to_algebra(sc.param(position))))
+
+
+class Canonical:
+    """SymPy's rules for sums, products, integer powers and opaque functions."""
+
+    number = staticmethod(canonical.number)
+    symbol = staticmethod(canonical.symbol)
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def function(self, name: str, derivative: Callable[[Any, int], Any]) -> Any:
+        if name in self.names:
+            raise canonical.BeyondError  # two functions of one name
+        self.names.add(name)
+        return canonical.Head(name, derivative)
+
+
+class SymPy:
+    """SymPy."""
+
+    def __init__(self) -> None:
+        import sympy  # 0.3 s
+
+        self.sympy: Any = sympy
+
+    def number(self, value: float) -> Any:
+        return self.sympy.Integer(value) if isinstance(value, int) else self.sympy.Float(value)
+
+    def symbol(self, name: str) -> Any:
+        return self.sympy.Symbol(name, real=True)
+
+    def function(self, name: str, derivative: Callable[[Any, int], Any]) -> Any:
+        def fdiff(self: Any, argindex: int = 1) -> Any:
+            return derivative(self.args, argindex - 1)
+
+        return type(name, (self.sympy.Function,), {"fdiff": fdiff, "is_real": True})
 
 
 class _Bridge:
-    """Between scalar trees and SymPy: subexpressions that are not arithmetic become opaque."""
+    """Between scalar trees and an algebra: subexpressions that are not arithmetic are opaque."""
 
-    def __init__(self) -> None:
-        import sympy  # 0.3 s: only where a derivative is not known yet
-
-        self.sympy: Any = sympy
-        self.classes: dict[Any, Any] = {}
+    def __init__(self, algebra: Canonical | SymPy) -> None:
+        self.algebra = algebra
+        self.functions: dict[Any, Any] = {}
         self.heads: dict[Any, Any] = {}
         self.leaves: dict[Any, Scalar] = {}
 
-    def to_sympy(self, root: Scalar) -> Any:
+    def to_algebra(self, root: Scalar) -> Any:
         done: dict[Scalar, Any] = {}
         for x in sc.postorder([root]):
             done[x] = self.one(x, [done[c] for c in sc.children(x)])
         return done[root]
 
     def one(self, x: Scalar, args: list[Any]) -> Any:
-        s = self.sympy
         match x:
             case sc.Const() if not x.dtype.is_bool:
                 value = x.value
-                if isinstance(value, int) or float(value).is_integer():
-                    return s.Integer(int(value))
-                return s.Float(float(value))
+                whole = isinstance(value, int) or float(value).is_integer()
+                return self.algebra.number(int(value) if whole else float(value))
             case sc.Op("add"):
                 return args[0] + args[1]
             case sc.Op("sub"):
@@ -189,7 +232,7 @@ class _Bridge:
             case sc.Op() | sc.Call():
                 return self.head(x)(*args)
             case _:
-                symbol = s.Symbol(f"v{len(self.leaves)}", real=True)
+                symbol = self.algebra.symbol(f"v{len(self.leaves)}")
                 for known, leaf in self.leaves.items():
                     if leaf is x:
                         return known
@@ -197,27 +240,24 @@ class _Bridge:
                 return symbol
 
     def head(self, x: sc.Op | sc.Call) -> Any:
-        """An opaque SymPy function for a primitive or a scalar function."""
+        """An opaque function for a primitive or a scalar function."""
         key = x.name if isinstance(x, sc.Op) else x.function
-        if key not in self.classes:
-            bridge = self
+        if key not in self.functions:
 
-            def fdiff(self: Any, argindex: int = 1) -> Any:
-                args = [bridge.from_sympy(a) for a in self.args]
-                here = bridge.apply(key, args)
+            def derivative(args: Any, k: int) -> Any:
+                here = self.apply(key, [self.from_algebra(a) for a in args])
                 assert isinstance(here, sc.Op | sc.Call)
-                return bridge.to_sympy(local_partial(here, argindex - 1))
+                return self.to_algebra(local_partial(here, k))
 
-            name = key if isinstance(key, str) else key.name
-            made = type(name, (self.sympy.Function,), {"fdiff": fdiff, "is_real": True})
-            self.classes[key] = made
+            made = self.algebra.function(key if isinstance(key, str) else key.name, derivative)
+            self.functions[key] = made
             self.heads[made] = key
-        return self.classes[key]
+        return self.functions[key]
 
     def apply(self, key: Any, args: list[Scalar]) -> Scalar:
         return sc.op(key, *args) if isinstance(key, str) else sc.call(key, args)
 
-    def from_sympy(self, e: Any) -> Scalar:
+    def from_algebra(self, e: Any) -> Scalar:
         if e in self.leaves:
             return self.leaves[e]
         if e.is_Rational and not e.is_Integer:
@@ -229,33 +269,33 @@ class _Bridge:
         if e.is_Add:
             # positive terms first, so that the sum starts without a sign
             terms = sorted(e.args, key=lambda t: t.could_extract_minus_sign())
-            total = self.from_sympy(terms[0])
+            total = self.from_algebra(terms[0])
             for t in terms[1:]:
-                total = fold.plus(total, self.from_sympy(t))
+                total = fold.plus(total, self.from_algebra(t))
             return total
         if e.is_Mul:
             return self.product(e)
         if e.is_Pow and e.exp.is_Integer:
             return self.power(e.base, int(e.exp))
         if e.is_Function:
-            return self.apply(self.heads[e.func], [self.from_sympy(a) for a in e.args])
+            return self.apply(self.heads[e.func], [self.from_algebra(a) for a in e.args])
         raise ValueError(f"no scalar form of {e}")
 
     def product(self, e: Any) -> Scalar:
         number, factors = e.as_coeff_mul()
-        above: Scalar = self.from_sympy(abs(number))
+        above: Scalar = self.from_algebra(abs(number))
         below: Scalar = sc.const(1.0)
         for f in factors:
             if f.is_Pow and f.exp.is_Integer and f.exp < 0:
                 below = fold.times(below, self.power(f.base, -int(f.exp)))
             else:
-                above = fold.times(above, self.from_sympy(f))
+                above = fold.times(above, self.from_algebra(f))
         out = fold.divide(above, below)
         return fold.negate(out) if number < 0 else out
 
     def power(self, base: Any, n: int) -> Scalar:
         """By squaring up to the 8th power, else `pow`."""
-        x = self.from_sympy(base)
+        x = self.from_algebra(base)
         if n < 0:
             return sc.op("div", sc.const(1.0), self.power(base, -n))
         if n > 8:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from .gradient import expand
 from .graph import Function
 from .simplify import Log, simplify, stabilize
-from .text import function_text
+from .stages import stage
 from .verify import verify
 
 GRAPH_STAGES = ("graph", "grad", "simplified")
@@ -19,22 +19,29 @@ GRAPH_STAGES = ("graph", "grad", "simplified")
 
 def differentiated(fn: Function, log: Log | None = None) -> Function:
     """Gradient requests replaced by comprehensions; what is differentiated is the stable form."""
-    out = expand(stabilize(fn, log))
-    verify(out)
+    with stage("stabilize"):
+        stable = stabilize(fn, log)
+    with stage("gradient"):
+        out = expand(stable)
+        verify(out)
     return out
 
 
 def simplified(fn: Function, log: Log | None = None) -> Function:
     """Ready for the backend."""
-    out = simplify(differentiated(fn, log), log)
-    verify(out)
+    gradients = differentiated(fn, log)
+    with stage("simplify"):
+        out = simplify(gradients, log)
+        verify(out)
     return out
 
 
-def graph_text(fn: Function, stage: str, *, explain: bool = False) -> str:
+def graph_text(fn: Function, name: str, *, explain: bool = False) -> str:
     """The program at one of GRAPH_STAGES; with `explain`, the rules that fired, as comments."""
+    from .text import function_text  # 10 ms: only to be read
+
     log: Log = []
-    match stage:
+    match name:
         case "graph":
             shown = fn
         case "grad":
@@ -42,7 +49,7 @@ def graph_text(fn: Function, stage: str, *, explain: bool = False) -> str:
         case "simplified":
             shown = simplified(fn, log)
         case _:
-            raise ValueError(f"no graph stage {stage}")
+            raise ValueError(f"no graph stage {name}")
     text = function_text(shown, lines=True)
     if explain:
         text += "".join(f"# {entry.equation}    at {entry.span}\n" for entry in log)

@@ -1,27 +1,25 @@
-"""grammar.lark as tables: made by Lark once, kept in the cache directory, loaded on first use.
+"""grammar.lark as tables: made by Lark, shipped beside it, loaded on first use.
 
-In: grammar.lark. Out: a `Grammar`: the LALR table for automaton.py and the terminals for the
-layout. Lark's import and the table's construction take 200 ms, the cached table 2 ms. The cache is
-never needed: where it is absent, stale, damaged or not writable, the table is made again.
+In: grammar.lark and grammar_tables.json. Out: a `Grammar`: the LALR table for automaton.py and the
+terminals for the layout. Lark's import and the table's construction take 200 ms, reading the table
+2 ms. Where the grammar is another than the one that the file was made from, Lark makes the table
+anew, in every process, until `pytest --update-golden` has written the file again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import marshal
-import os
-import sys
-import tempfile
+import json
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .automaton import Rule, Table
-from .cache_directory import GRAMMAR_PREFIX, cache_directory
 from .layout import Terminals
 
 _GRAMMAR = Path(__file__).with_name("grammar.lark")
+SHIPPED = Path(__file__).with_name("grammar_tables.json")
 
 
 @dataclass(frozen=True)
@@ -37,52 +35,83 @@ class Grammar:
 def grammar() -> Grammar:
     """The language's grammar, once per process."""
     text = _GRAMMAR.read_bytes()
-    maker = Path(__file__).read_bytes()  # decides the stored form, as Python's version does
-    key = hashlib.sha256(b"\0".join((text, maker, sys.version.encode()))).hexdigest()
-    file = cache_directory() / f"{GRAMMAR_PREFIX}{key[:32]}.bin"
-    stored = _load(file)
-    if stored is None:
-        stored = _construct(text.decode("utf-8"))
-        _store(file, stored)
-    states, rules, start, accept, patterns = stored
+    stored = json.loads(SHIPPED.read_bytes())
+    if stored["grammar"] != hashlib.sha256(text).hexdigest():
+        stored = construct(text)
     return Grammar(
-        Table(states, [Rule(*r) for r in rules], start, accept),
-        Terminals.of(patterns),
-        {name: value for name, value, is_literal in patterns if is_literal},
+        Table(
+            stored["states"],
+            [Rule(o, size, act, tuple(at), single) for o, size, act, at, single in stored["rules"]],
+            stored["start"],
+            stored["accept"],
+        ),
+        Terminals.of(stored["terminals"]),
+        {name: value for name, value, is_literal in stored["terminals"] if is_literal},
     )
 
 
-Stored = tuple[list[dict[str, int]], list[Any], int, int, list[tuple[str, str, bool]]]
+def shipped_text() -> str:
+    """What grammar_tables.json must hold: a line for every state, rule and terminal."""
+    parts = []
+    for name, value in construct(_GRAMMAR.read_bytes()).items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(json.dumps(row) for row in value) + "\n]"
+        parts.append(f'"{name}": {text}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _construct(text: str) -> Stored:
+# --------------------------------------------------------------------------- by Lark
+
+
+def construct(text: bytes) -> dict[str, Any]:
+    """The tables of a grammar. Lark numbers its states anew in every process; here they are
+    numbered in the order in which they are reached, a state's symbols by name."""
     from lark import Lark
     from lark.parsers.lalr_analysis import Shift
 
-    # Lark's names are a subclass of str, which marshal refuses. Its lexer is never run.
-    lark: Any = Lark(text, parser="lalr", lexer="basic", start="module", maybe_placeholders=False)
-    lalr = lark.parser.parser._parse_table
-    numbers = {state: i for i, state in enumerate(lalr.states)}
-    rules: dict[Any, int] = {}
-    states = []
-    for row in lalr.states.values():
-        steps = {}
-        for symbol, (action, target) in row.items():
-            if action is Shift:
-                steps[str(symbol)] = numbers[target]
-            else:
-                steps[str(symbol)] = ~rules.setdefault(target, len(rules))
-        states.append(steps)
-    patterns = [
-        (str(t.name), str(t.pattern.value), t.pattern.type == "str") for t in lark.terminals
-    ]
-    return (
-        states,
-        [astuple(_rule(r)) for r in rules],
-        numbers[lalr.start_states["module"]],
-        numbers[lalr.end_states["module"]],
-        patterns,
+    # Lark's lexer is never run.
+    grammar: Any = Lark(
+        text.decode("utf-8"),
+        parser="lalr",
+        lexer="basic",
+        start="module",
+        maybe_placeholders=False,
     )
+    lalr = grammar.parser.parser._parse_table
+    steps = {state: sorted(row.items()) for state, row in lalr.states.items()}
+    reductions = {rule for row in steps.values() for _, (act, rule) in row if act is not Shift}
+    rules = {rule: k for k, rule in enumerate(sorted(reductions, key=_content))}
+    start = lalr.start_states["module"]
+    numbers = {start: 0}
+    order = [start]
+    for state in order:  # which grows
+        for _, (action, target) in steps[state]:
+            if action is Shift and target not in numbers:
+                numbers[target] = len(order)
+                order.append(target)
+    states = [
+        {
+            str(symbol): numbers[target] if action is Shift else ~rules[target]
+            for symbol, (action, target) in steps[state]
+        }
+        for state in order
+    ]
+    return {
+        "grammar": hashlib.sha256(text).hexdigest(),
+        "start": numbers[start],
+        "accept": numbers[lalr.end_states["module"]],
+        "states": states,
+        "rules": [astuple(_rule(r)) for r in rules],
+        "terminals": [
+            (str(t.name), str(t.pattern.value), t.pattern.type == "str")
+            for t in sorted(grammar.terminals, key=lambda t: t.name)
+        ],
+    }
+
+
+def _content(rule: Any) -> tuple[Any, ...]:
+    return str(rule.origin.name), [str(s.name) for s in rule.expansion], str(rule.alias)
 
 
 def _rule(rule: Any) -> Rule:
@@ -96,33 +125,3 @@ def _rule(rule: Any) -> Rule:
     has_action = not origin.startswith("_") and not passes_single
     action = str(rule.alias or origin) if has_action else None
     return Rule(origin, len(rule.expansion), action, inlined, passes_single)
-
-
-def _load(file: Path) -> Stored | None:
-    """What was stored; None if nothing intact is there."""
-    try:
-        data = file.read_bytes()
-    except OSError:
-        return None
-    digest, body = data[:32], data[32:]
-    if hashlib.sha256(body).digest() != digest:
-        return None
-    stored: Stored = marshal.loads(body)
-    return stored
-
-
-def _store(file: Path, stored: Stored) -> None:
-    """Write aside and rename: a reader sees all of the file or nothing."""
-    body = marshal.dumps(stored)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=file.parent, prefix=".grammar-")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(hashlib.sha256(body).digest() + body)
-            os.replace(aside, file)
-        except BaseException:
-            os.unlink(aside)
-            raise
-    except OSError:
-        pass  # a cache that cannot be written costs time, nothing else

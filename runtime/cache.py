@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..dsl.cache_directory import GRAMMAR_PREFIX
-from ..dsl.cache_directory import cache_directory as directory
+from .cache_directory import cache_directory as directory
 
 __all__ = ["SUFFIX", "Entry", "clear", "directory", "fingerprint", "get", "key", "put", "usage"]
 
@@ -44,9 +43,10 @@ def fingerprint() -> str:
     h = hashlib.sha256(sys.implementation.cache_tag.encode())
     for folder in ("compiler", "dsl", "runtime", "runtime/tensor"):
         for file in sorted(os.scandir(_PACKAGE / folder), key=lambda e: e.name):
-            if file.name.endswith((".py", ".lark")):
+            if file.name.endswith((".py", ".lark", ".json")):
                 h.update(file.name.encode())
-                h.update(Path(file.path).read_bytes())
+                with open(file.path, "rb", buffering=0) as content:
+                    h.update(content.read())
     return h.hexdigest()
 
 
@@ -147,7 +147,7 @@ def _files(folder: Path) -> list[tuple[float, int, str]]:
     found = []
     try:
         for file in os.scandir(folder):
-            if file.name.endswith((SUFFIX, ".tmp")) or file.name.startswith(GRAMMAR_PREFIX):
+            if file.name.endswith((SUFFIX, ".tmp")):
                 try:
                     status = file.stat()
                 except OSError:

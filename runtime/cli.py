@@ -79,6 +79,8 @@ def _run(argv: Sequence[str] | None) -> int:
             warnings.simplefilter("always", TdslWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             status: int = options.command(options)
+        if getattr(options, "time", False):
+            _show_times()
         if sys.stdout is not None:  # it is None where the shell has closed it
             sys.stdout.flush()
         return status
@@ -114,6 +116,15 @@ def _complain(message: str, status: int) -> int:
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
     print(str(message).strip(), file=sys.stderr)
+
+
+def _show_times() -> None:
+    """Milliseconds by stage; what was found in the disk cache has few stages."""
+    from .stats import stats
+
+    seconds = stats().seconds
+    for name, t in (*seconds.items(), ("total", sum(seconds.values()))):
+        print(f"{name:12} {1e3 * t:8.1f} ms", file=sys.stderr)
 
 
 def _color(stream: Any) -> bool:
@@ -161,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="of random values (default 0)"
     )
+    _add_time(run)
     run.set_defaults(command=_call)
 
     ir = commands.add_parser(
@@ -174,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     ir.add_argument("--stage", choices=STAGES, default="simplified")
     ir.add_argument("--explain", action="store_true", help="say which rules fired where")
     ir.add_argument("--wrt", metavar="W[,V]", help="of the value and these gradients")
+    _add_time(ir)
     ir.set_defaults(command=_ir)
 
     grad = commands.add_parser(
@@ -207,6 +220,10 @@ def _seed(text: str) -> int:
 def _add_function(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("function", metavar="FUNC")
+
+
+def _add_time(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--time", action="store_true", help="say how long each stage took")
 
 
 # --------------------------------------------------------------------------- the commands

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.stages import stage
 from . import cache
 from .calls import Check, Owner, out_of_range, slow_call
 from .loading import LoadedCode, machine_key
@@ -54,8 +55,9 @@ def native_of_graph(
 ) -> Native:
     """The loaded code of `graph()`, from the disk cache where `content`, which says all that the
     graph depends on, was compiled before. `arrays`: results without axes are arrays, too."""
-    key = cache.key(*content, machine_key())
-    stored = cache.get(key)
+    with stage("cache"):
+        key = cache.key(*content, machine_key())
+        stored = cache.get(key)
     if stored is not None:
         try:
             signature = from_json(stored.header["signature"])
@@ -76,8 +78,9 @@ def native_of_graph(
 
 def compiled(fn: Function, arrays: bool = False) -> tuple[bytes, Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
-    from ..compiler import build, pipeline, target_cpu
-    from ..compiler.python_entry import add_entry
+    with stage("imports"):
+        from ..compiler import build, pipeline, target_cpu
+        from ..compiler.python_entry import add_entry
 
     counters.compilations += 1
     ready = pipeline.simplified(fn)
@@ -85,9 +88,15 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[bytes, Signature, list
     with ready.scope.active():
         stages = build.Build(ready, host)
         ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
-        module = target_cpu.module_of(stages.loops, host)
-        add_entry(module, ready, arrays)
-        code = target_cpu.object_code(target_cpu.optimized(str(module), host), host)
+        loops = stages.loops
+        with stage("emit"):
+            module = target_cpu.module_of(loops, host)
+            add_entry(module, ready, arrays)
+            text = str(module)
+        with stage("LLVM passes"):
+            optimized = target_cpu.optimized(text, host)
+        with stage("object code"):
+            code = target_cpu.object_code(optimized, host)
     checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
     return code, signature_of(ready), checks
 
@@ -98,7 +107,8 @@ def _load(code: bytes, owner: Owner) -> Native:
         entry = shared_entry()
         if b"tdsl_multiply" in code:
             microkernels()
-    return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
+    with stage("load"):
+        return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
 
 
 @functools.cache
@@ -112,9 +122,10 @@ def shared_entry() -> Entry:
         host = target_cpu.host()
         return target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
 
-    loaded = LoadedCode(_once_per_machine("entry", code))
-    _pools.append(Pool(loaded, usual()))
-    return Entry(loaded, slow_call, out_of_range)
+    with stage("shared entry"):
+        loaded = LoadedCode(_once_per_machine("entry", code))
+        _pools.append(Pool(loaded, usual()))
+        return Entry(loaded, slow_call, out_of_range)
 
 
 def pool() -> Pool:
@@ -133,9 +144,10 @@ def microkernels() -> LoadedCode:
 
         return target_cpu.microkernel_code(target_cpu.host())
 
-    loaded = LoadedCode(_once_per_machine("microkernels", code))
-    loaded.publish(("tdsl_multiply_f32", "tdsl_multiply_f64"))
-    return loaded
+    with stage("microkernels"):
+        loaded = LoadedCode(_once_per_machine("microkernels", code))
+        loaded.publish(("tdsl_multiply_f32", "tdsl_multiply_f64"))
+        return loaded
 
 
 def _once_per_machine(what: str, code: Callable[[], bytes]) -> bytes:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.stages import stage
 from ..dsl.source import read_source
 from . import cache
 from .signature import Signature, from_json, signature_of, to_json
@@ -82,13 +83,16 @@ class Source:
         """Parse and check, once."""
         with self._lock:
             if self._parsed is None:
-                from ..dsl.check import check
-                from ..dsl.modules import load_modules
+                with stage("imports"):
+                    from ..dsl.check import check
+                    from ..dsl.modules import load_modules
 
                 counters.parses += 1
                 path = None if self.path is None else Path(self.path)
-                program = load_modules(path, self.text)
-                self._parsed = program, check(program)
+                with stage("parse"):
+                    program = load_modules(path, self.text)
+                with stage("check"):
+                    self._parsed = program, check(program)
             return self._parsed
 
     def _stored_index(self) -> Index | None:

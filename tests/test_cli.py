@@ -54,6 +54,21 @@ def test_check_reports_every_file(folder: Path, capsys: pytest.CaptureFixture[st
     assert "loss  passed" in out and "wrong.tdsl: f  failed" in out
 
 
+def test_time_by_stage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["m.tdsl", "loss", "--time"]
+    sizes = ["--dim", "n=3", "--dim", "d=2"]
+    values = [word for name in "xywb" for word in ("--arg", f"{name}=random")]
+    assert main(["run", *line, *values, *sizes, "--grad", "w"]) == 0
+    shown = capsys.readouterr().err.splitlines()
+    stages = [text.rsplit(maxsplit=2)[0] for text in shown]
+    assert stages[-1] == "total" and all(text.endswith(" ms") for text in shown)
+    assert {"parse", "check", "gradient", "simplify", "fuse", "lower", "emit"} <= {*stages}
+    assert {"LLVM passes", "object code", "load"} <= {*stages}
+    assert main(["ir", *line]) == 0
+    assert "simplify" in capsys.readouterr().err
+    assert tdsl.stats().seconds["gradient"] > 0
+
+
 def test_run_with_every_kind_of_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     np.save("x.npy", x)

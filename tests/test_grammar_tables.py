@@ -1,50 +1,37 @@
-"""The grammar's tables: complete, and cached so that no damage to the cache does harm."""
+"""The grammar's tables: those that are shipped are those that Lark makes."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
 from typing import Any
 
 import pytest
 from tdsl.dsl import tables
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "garbage", "unwritable"])
-def test_grammar_cache(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("TDSL_CACHE_DIR", str(folder))
-    build = tables.grammar.__wrapped__
-    if damage == "unwritable":
-        folder.write_text("a file where the directory should be")
-        assert build().table.states
-        return
-    first = build()
-    (file,) = folder.iterdir()
-    data = file.read_bytes()
-    match damage:
-        case "missing":
-            file.unlink()
-        case "empty":
-            file.write_bytes(b"")
-        case "truncated":
-            file.write_bytes(data[:-100])
-        case "garbage":
-            file.write_bytes(data[:50] + b"\xff" * 20 + data[70:])
-    again = build()  # Lark numbers the states anew in every process, but not their count
-    assert len(again.table.states) == len(first.table.states)
-    assert again.terminals.literals == first.terminals.literals
-    assert tables._load(file) is not None
+def test_shipped_tables_are_the_grammars(request: pytest.FixtureRequest) -> None:
+    text = tables.shipped_text()
+    if request.config.getoption("--update-golden"):
+        tables.SHIPPED.write_text(text, encoding="utf-8")
+    assert text == tables.SHIPPED.read_text(encoding="utf-8"), "run pytest --update-golden"
 
 
-def test_cached_grammar_needs_no_lark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TDSL_CACHE_DIR", str(tmp_path))
-    tables.grammar.__wrapped__()
+def test_shipped_grammar_needs_no_lark(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(text: bytes) -> Any:
+        raise AssertionError("the shipped tables were not used")
 
-    def refuse(text: str) -> Any:
-        raise AssertionError("the cached table was not used")
-
-    monkeypatch.setattr(tables, "_construct", refuse)
+    monkeypatch.setattr(tables, "construct", refuse)
     assert tables.grammar.__wrapped__().table.states
+
+
+def test_another_grammar_is_read_by_lark(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    shipped = tables.grammar.__wrapped__()
+    edited = tmp_path / "grammar.lark"
+    edited.write_bytes(tables._GRAMMAR.read_bytes() + b"\n// a remark\n")
+    monkeypatch.setattr(tables, "_GRAMMAR", edited)
+    made = tables.construct(edited.read_bytes())
+    assert made["grammar"] == hashlib.sha256(edited.read_bytes()).hexdigest()
+    assert tables.grammar.__wrapped__().table == shipped.table
 
 
 def test_every_rule_has_its_function() -> None:

@@ -1,7 +1,6 @@
-"""Where what was made once is kept: the grammar's tables and, for the run time, compiled code.
+"""Where what was made once is kept: compiled code.
 
-In: the environment. Out: a folder, which need not exist. Apart from everything else, so that a
-warm start that parses nothing imports nothing of the parser.
+In: the environment. Out: a folder, which need not exist.
 """
 
 from __future__ import annotations
@@ -9,9 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-
-#: What the names of stored grammar tables begin with.
-GRAMMAR_PREFIX = "grammar-"
 
 
 def cache_directory() -> Path:

@@ -12,7 +12,9 @@ In: sizes in bytes. Out: functions of the entry's module
 of which the last four are what NumPy calls through the arrays' memory handler (NEP 49). Fresh
 memory costs a page fault every 4 KiB, more than most operations; a kept block costs none. Sizes
 are rounded up to a quarter of a power of two, so that a class of blocks serves like sizes; kept
-blocks are linked through their first word. Everything runs under the interpreter's lock.
+blocks are linked through their first word. Blocks begin at a multiple of 64, so that no vector
+crosses a cache line; in front of a block stand the address that malloc gave, and its bytes.
+Everything runs under the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ HUGE_PAGES = 4 << 20  # from this size on, huge pages are asked for
 _CLASSES = 4 * 64 + 16
 _PAGE = 4096
 _MADV_HUGEPAGE = 14
+_ALIGN = 64
+_FRONT = 16  # bytes in front of a block
 
 _MADVISE = ir.FunctionType(I32, [PTR, I64, I32])
 
@@ -42,12 +46,28 @@ def add_blocks(module: ir.Module) -> Any:
         variable.type = PTR
         variable.linkage = "internal"
     rounded = _rounded(module)
+    fresh = _fresh(module)
     drop = _drop(module, lists, held)
-    take = _take(module, lists, held, rounded, drop)
-    _free(module, lists, held, rounded)
-    _renew(module, rounded)
-    _new(module, take)
+    take = _take(module, lists, held, rounded, fresh, drop)
+    free = _free(module, lists, held, rounded)
+    new = _new(module, fresh, take)
+    _renew(module, new, free)
     return take
+
+
+def _fresh(module: ir.Module) -> Any:
+    """A block of so many bytes from malloc, or NULL."""
+    b = routine(module, "tdsl_block_fresh", PTR, [I64])
+    size = b.function.args[0]
+    raw = b.c("PyMem_RawMalloc", b.add(size, I64(_FRONT + _ALIGN)))
+    with b.if_then(b.is_null(raw)):
+        b.ret(NULL)
+    first = b.add(b.ptrtoint(raw, I64), I64(_FRONT + _ALIGN - 1))
+    block = b.inttoptr(b.and_(first, I64(-_ALIGN)), PTR)
+    b.store(raw, b.byte(block, -8))
+    b.store(size, b.byte(block, -16))
+    b.ret(block)
+    return b.function
 
 
 def _rounded(module: ir.Module) -> Any:
@@ -75,7 +95,7 @@ def _drop(module: ir.Module, lists: Any, held: Any) -> Any:
         b.cbranch(b.is_null(block), done, body)
         b.position_at_end(body)
         b.store(b.load(block, typ=PTR), head)
-        b.c("PyMem_RawFree", block)
+        b.c("PyMem_RawFree", b.at(block, -8, PTR))
         b.branch(test)
         b.position_at_end(done)
     b.store(I64(0), held)
@@ -83,7 +103,7 @@ def _drop(module: ir.Module, lists: Any, held: Any) -> Any:
     return f
 
 
-def _take(module: ir.Module, lists: Any, held: Any, rounded: Any, drop: Any) -> Any:
+def _take(module: ir.Module, lists: Any, held: Any, rounded: Any, fresh: Any, drop: Any) -> Any:
     f = ir.Function(module, ir.FunctionType(PTR, [I64]), "tdsl_block_take")
     b = Builder(f.append_basic_block("entry"))
     number = b.call(rounded, [f.args[0], I1(1)])
@@ -95,10 +115,10 @@ def _take(module: ir.Module, lists: Any, held: Any, rounded: Any, drop: Any) -> 
         b.store(b.sub(b.load(held, typ=I64), size), held)
         b.ret(kept)
     slot = b.variable(NULL)
-    b.store(b.c("PyMem_RawMalloc", size), slot)
+    b.store(b.call(fresh, [size]), slot)
     with b.if_then(b.is_null(b.load(slot, typ=PTR))):
         b.call(drop, [])  # what lies idle may be what is missing
-        b.store(b.c("PyMem_RawMalloc", size), slot)
+        b.store(b.call(fresh, [size]), slot)
     block = b.load(slot, typ=PTR)
     advise = b.entry("madvise")
     large = b.icmp_signed(">=", size, I64(HUGE_PAGES))
@@ -111,13 +131,13 @@ def _take(module: ir.Module, lists: Any, held: Any, rounded: Any, drop: Any) -> 
     return f
 
 
-def _free(module: ir.Module, lists: Any, held: Any, rounded: Any) -> None:
+def _free(module: ir.Module, lists: Any, held: Any, rounded: Any) -> Any:
     f = ir.Function(module, ir.FunctionType(VOID, [PTR, PTR, I64]), "tdsl_block_free")
     b = Builder(f.append_basic_block("entry"))
     _, block, count = f.args
     away = f.append_basic_block("away")
     other = Builder(away)
-    other.c("PyMem_RawFree", block)
+    other.c("PyMem_RawFree", other.at(block, -8, PTR))
     other.ret_void()
     b.continue_if(b.icmp_signed(">=", count, I64(SMALLEST)), away)
     size = b.call(rounded, [count, I1(0)])
@@ -128,14 +148,15 @@ def _free(module: ir.Module, lists: Any, held: Any, rounded: Any) -> None:
     b.store(block, head)
     b.store(total, held)
     b.ret_void()
+    return f
 
 
-def _new(module: ir.Module, take: Any) -> None:
+def _new(module: ir.Module, fresh: Any, take: Any) -> Any:
     """Memory as NumPy would ask the handler for it."""
     f = ir.Function(module, ir.FunctionType(PTR, [PTR, I64]), "tdsl_block_new")
     b = Builder(f.append_basic_block("entry"))
     with b.if_then(b.icmp_signed("<", f.args[1], I64(SMALLEST))):
-        b.ret(b.c("PyMem_RawMalloc", f.args[1]))
+        b.ret(b.call(fresh, [f.args[1]]))
     b.ret(b.call(take, [f.args[1]]))
     zeros = ir.Function(module, ir.FunctionType(PTR, [PTR, I64, I64]), "tdsl_block_zeros")
     b = Builder(zeros.append_basic_block("entry"))
@@ -148,13 +169,20 @@ def _new(module: ir.Module, take: Any) -> None:
     with b.loop(total) as k:
         b.store(I8(0), b.item(block, k, I8))
     b.ret(block)
+    return f
 
 
-def _renew(module: ir.Module, rounded: Any) -> None:
-    """What `array.resize` calls: a block of the new size's class, if it has one."""
+def _renew(module: ir.Module, new: Any, free: Any) -> None:
+    """What `array.resize` calls: a new block with as much of the old one as there is room for."""
     f = ir.Function(module, ir.FunctionType(PTR, [PTR, PTR, I64]), "tdsl_block_renew")
     b = Builder(f.append_basic_block("entry"))
-    _, block, count = f.args
-    with b.if_then(b.icmp_signed("<", count, I64(SMALLEST))):
-        b.ret(b.c("PyMem_RawRealloc", block, count))
-    b.ret(b.c("PyMem_RawRealloc", block, b.call(rounded, [count, I1(0)])))
+    context, block, count = f.args
+    made = b.call(new, [context, count])
+    with b.if_then(b.is_null(made)):
+        b.ret(NULL)
+    size = b.at(block, -16, I64)
+    kept = b.select(b.icmp_signed("<", size, count), size, count)
+    with b.loop(kept) as k:
+        b.store(b.load(b.item(block, k, I8), typ=I8), b.item(made, k, I8))
+    b.call(free, [context, block, size])
+    b.ret(made)

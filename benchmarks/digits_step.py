@@ -106,6 +106,7 @@ def main() -> None:
     compiled = tdsl.load(EXAMPLES / "digits.tdsl").step
     systems: dict[str, Callable[[], Any]] = {"tdsl": lambda: compiled(*data, RATE)}
     systems["NumPy by hand"] = numpy_step(np, data)
+    tdsl.set_num_threads(options.threads)
     peer = torch_step(data, options.threads)
     if peer is not None:
         systems["PyTorch"] = peer

@@ -159,6 +159,7 @@ def main() -> None:
     except ImportError:
         sys.exit("this benchmark compares with PyTorch: pip install tdsl[pytorch]")
     torch.set_num_threads(options.threads)
+    tdsl.set_num_threads(options.threads)
     rows(tdsl, torch, np, tuple(options.sizes), options.rounds)
     memory(tdsl, np)
 

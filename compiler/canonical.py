@@ -151,6 +151,8 @@ class Expression:
         outer = []
         for k, a in enumerate(self.args):
             inner = a.diff(symbol)
+            if not inner.is_Number and _is_constant(inner):
+                raise BeyondError  # SymPy may find that it is 0
             if inner != ZERO:
                 outer.append(self.head.derivative(self.args, k) * inner)
         return add(*outer)
@@ -167,7 +169,7 @@ class Head:
         self.name, self.derivative = name, derivative
 
     def __call__(self, *args: Expression) -> Expression:
-        if all(_is_constant(a) for a in args):
+        if all(a.is_Float for a in args) or any(a.is_Add and _is_constant(a) for a in args):
             raise BeyondError  # which SymPy may evaluate
         return Expression(_FUNCTION, args, head=self)
 
@@ -335,9 +337,11 @@ def power(x: Expression, n: int) -> Expression:
             if x.value == 0 and n < 0:
                 raise BeyondError
             return number(Fraction(x.value) ** n)
-        if n not in (-1, 2):
-            raise BeyondError
-        return number(1 / x.value if n < 0 else x.value * x.value)
+        if not -1 <= n <= 18:
+            raise BeyondError  # mpmath's powers need not be the nearest float
+        return number(1 / x.value if n < 0 else float(Fraction(x.value) ** n))
+    if (x.is_Add or x.is_Mul) and _is_constant(x):
+        raise BeyondError
     if x.is_Pow:
         return power(x.base, int(x.exp) * n)
     if x.is_Mul:

@@ -29,7 +29,7 @@ def formula(rng: random.Random, size: int) -> Scalar:
             function = scalar_function(name)
             return sc.call(function, [inner]) if function else sc.op(name, inner)
         case r if r < 0.35:
-            exponent = sc.const(float(rng.choice([2, 3, -1, -2, 4])))
+            exponent = sc.const(float(rng.choice([2, 3, -1, -2, 4, 0.5, 1.5])))
             return sc.op("pow", formula(rng, size - 1), exponent)
     left = rng.randrange(1, size)
     return sc.op(rng.choice(BINARY), formula(rng, left), formula(rng, size - left))

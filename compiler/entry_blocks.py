@@ -25,7 +25,7 @@ from llvmlite import ir
 
 from .entry_builder import I1, I8, I32, I64, NULL, PTR, VOID, Builder, Callee, routine
 
-SMALLEST = 64 << 10  # bytes; the C library is quick with less
+SMALLEST = 8 << 10  # bytes; the C library is quick with less
 KEPT = 512 << 20  # bytes that may lie idle
 HUGE_PAGES = 4 << 20  # from this size on, huge pages are asked for
 _CLASSES = 4 * 64 + 16

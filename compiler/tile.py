@@ -324,11 +324,11 @@ def split_loops(nest: Nest) -> frozenset[int]:
     needs masks: those of innermost loops with short bodies."""
     reduces = [s for s in nest.body if isinstance(s, Reduce) and s.loops]
     points = prod(loop.copies for loop in nest.loops)
-    bodies: list[tuple[Loop, list[Statement], int]] = [
+    bodies: list[tuple[Loop, Sequence[Statement], int]] = [
         (s.loops[-1], [s], points * s.loops[-1].copies) for s in reduces
     ]
     if not reduces and nest.loops:
-        bodies.append((nest.loops[-1], list(nest.body), points))
+        bodies.append((nest.loops[-1], nest.body, points))
     return frozenset(
         loop.index
         for loop, statements, copies in bodies

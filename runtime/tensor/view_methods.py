@@ -160,6 +160,10 @@ class ViewMethods(TensorBase):
         """With a dim of size 1 at `dim`."""
         array = self._array
         axis = axis_of(dim, array.ndim + 1)
+        shape = array.shape
+        if array.flags.c_contiguous and array.size and 1 not in shape:  # NumPy means the same
+            found = array.reshape(*shape[:axis], 1, *shape[axis:])
+            return viewed(self, found, UnsqueezeBackward0, lambda g: g.squeeze(axis))
         step = array.shape[axis] * array.strides[axis] if axis < array.ndim else array.itemsize
         found = strided(
             array,

@@ -200,11 +200,14 @@ def several(t: Tensor, node: type[SeveralViews], views: Sequence[Replay]) -> tup
 # --------------------------------------------------------------------------- arguments
 
 
+_INTEGERS = (int, np.integer)
+
+
 def axis_of(dim: Any, rank: int) -> int:
     """A dim as a position from 0. Raises IndexError, TypeError as PyTorch does."""
-    if not isinstance(dim, int | np.integer) or isinstance(dim, bool):
+    if type(dim) is not int and (not isinstance(dim, _INTEGERS) or isinstance(dim, bool)):
         raise TypeError(f"dim must be int, not {type(dim).__name__}")
-    bound = max(rank, 1)
+    bound = rank or 1
     if not -bound <= dim < bound:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but "

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .anomaly import anomaly, remember_place
 from .core import INFERENCE, Array, Origin, TensorBase, View, counter, kind, wrap
 from .inplace import AsStridedBackward0, geometry, overlaps
 from .modes import mode
 from .storage import address, owner, strided
-from .tape import Edge, Gradients, Node, edge_of, needs_grad
+from .tape import Edge, Gradients, Node, edge_of, needs_grad, sequence
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -53,8 +54,13 @@ class ViewStep(Node):
     __slots__ = ("_back",)
 
     def __init__(self, edge: Edge, back: Callable[[Any], Any]) -> None:
-        super().__init__((edge,))
+        # as `Node.__init__`, whose call would take as long as all else here
+        self.edges = (edge,)
+        self.sequence = next(sequence)
+        self.hooks = self.notes = None
         self._back = back
+        if anomaly.enabled:
+            remember_place(self)
 
     def apply(self, cotangents: Gradients) -> Sequence[Tensor | None]:
         gradient = cotangents[0]

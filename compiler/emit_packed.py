@@ -352,13 +352,12 @@ class _Part(Frame):
         batch = {x.index for x in c.batch}
         left_alone, right_alone = (not batch & set(x.nest.ranged) for x in (c.left, c.right))
         ranges: dict[int, tuple[ir.Value, ir.Value]] = {}
-        checked = [x for _, x in c.checked]
 
         def pack(which: int) -> None:
             operand = (c.left, c.right)[which]
             bounds = [x for k in operand.nest.ranged for x in ranges[k]]
             b.call(packs[which], [*common, *bounds, panel[which]])
-            if operand not in checked:
+            if not operand.finite:
                 return
             width = (shape.rows, shape.columns)[which]
             count = b.sub(ranges[operand.index][1], ranges[operand.index][0])

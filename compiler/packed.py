@@ -58,13 +58,15 @@ SPREAD = 2048
 class Operand:
     """One factor, as a nest over `index` (M or N) and the reduced indices that is packed and not
     summed: `value`, or 0 where `guard` fails. `transposed`: its rows run along the innermost
-    reduced index."""
+    reduced index. `finite`: it has to be, since 0 times it has to be 0: the other factor's guard
+    leaves it out, or the other factor absorbs it."""
 
     nest: Nest
     index: int
     value: Value
     guard: Value | None
     transposed: bool
+    finite: bool
 
     @property
     def reduced(self) -> tuple[Loop, ...]:
@@ -93,13 +95,6 @@ class Contraction:
         return self.direct.name
 
     @property
-    def checked(self) -> list[tuple[str, Operand]]:
-        """Operands that must be finite, since zeros stand for what the other one's guard leaves
-        out: 0·∞ would spoil the sum."""
-        pairs = (("left", self.left, self.right), ("right", self.right, self.left))
-        return [(name, x) for name, x, other in pairs if other.guard is not None]
-
-    @property
     def inner(self) -> Dim:
         """The extents of all reduced indices but the first two."""
         return product(tuple(x.extent for x in self.left.reduced[2:]))
@@ -126,7 +121,9 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
         return None
     (a,) = first.accumulators
     match a:
-        case Accumulator(_, "sum", Apply("mul", (x, y), d), _, None) if d in (F32, F64):
+        case Accumulator(_, "sum", Apply("mul" | "absorb" as product_of, (x, y), d), _, None) if (
+            d in (F32, F64)
+        ):
             pass
         case _:
             return None
@@ -164,13 +161,18 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
     columns, store = last, sums
     if len(group) > 1:
         columns, store = made.merge(group, sums)
+    absorbed = y if product_of == "absorb" else None
+    finite = (
+        left is absorbed or made.right_guard is not None,
+        right is absorbed or made.left_guard is not None,
+    )
     return Contraction(
         nest,
         rows,
         columns,
         batch,
-        made.operand(left, made.left_guard, rows, batch, "left"),
-        made.operand(made.right, made.right_guard, columns, batch, "right"),
+        made.operand(left, made.left_guard, rows, batch, "left", finite[0]),
+        made.operand(made.right, made.right_guard, columns, batch, "right", finite[1]),
         store,
         None if plain else _rest(nest, a.result, stores, sums, rows, columns, batch),
     )
@@ -212,7 +214,7 @@ class _Factors:
         it: worth while where the right factor is read along the summed indices in any case."""
         group: tuple[Loop, ...] = (last,)
         by_sums = _cost(self.right, self.deps, self.statement.loops[-1])
-        narrow = last.extent.const is not None and last.extent.const < NARROW
+        narrow = self.narrow(last.extent)
         if by_sums > _cost(self.right, self.deps, last) or not (
             narrow or self.transposed(self.right, last)
         ):
@@ -225,6 +227,13 @@ class _Factors:
                 break
             group, room = (loop, *group), room * loop.extent
         return group
+
+    def narrow(self, d: Dim) -> bool:
+        """Whether `d` is known to be short, or is a window: another extent is shorter by it."""
+        if d.const is not None:
+            return d.const < NARROW
+        extents = [x.extent for x in (*self.nest.loops, *self.statement.loops)]
+        return any(c < 0 and d.terms == ((mono, 1),) for e in extents for mono, c in e.terms)
 
     def merge(self, group: tuple[Loop, ...], store: Store) -> tuple[Loop, Store]:
         """One index in place of `group`, which the right factor takes apart."""
@@ -253,7 +262,13 @@ class _Factors:
         return _cost(value, self.deps, last) < _cost(value, self.deps, along)
 
     def operand(
-        self, value: Value, guard: Value | None, along: Loop, batch: Sequence[Loop], name: str
+        self,
+        value: Value,
+        guard: Value | None,
+        along: Loop,
+        batch: Sequence[Loop],
+        name: str,
+        finite: bool,
     ) -> Operand:
         s = self.statement
         (a,) = s.accumulators
@@ -270,7 +285,7 @@ class _Factors:
             (*(k.index for k in outside), along.index, *(k.index for k in s.loops[:2])),
             Buffer("panels", a.value.dtype, (), "block", 0, dim(0)),
         )
-        return Operand(pack, along.index, value, guard, self.transposed(value, along))
+        return Operand(pack, along.index, value, guard, self.transposed(value, along), finite)
 
 
 def _in_parts(x: Value, parts: Mapping[int, Value]) -> Value:
@@ -379,8 +394,9 @@ def contraction_text(c: Contraction) -> str:
     put(f"for {names[c.rows.index]} in 0:{c.rows.extent} by blocks of {ROWS}")
     depth += 1
     _put_pack(put, "left", c.left, names)
-    for name, _ in c.checked:
-        put(f"if {name} is not finite: go the direct way")
+    for name, x in (("left", c.left), ("right", c.right)):
+        if x.finite:
+            put(f"if {name} is not finite: go the direct way")
     put(f"{c.store.buffer.name} += left @ right")
     if c.rest is not None:
         put("after the last block of the sums:")

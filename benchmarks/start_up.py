@@ -1,68 +1,76 @@
 """Import time, and source to first result: cold (empty cache) and warm, each in fresh processes.
 
-Run: `python benchmarks/start_up.py`. Figures are medians over the runs, of the time inside the
-process from its first statement; NumPy's own import is shown apart.
+Figures are medians over the runs, of the time inside the process from its first statement.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from importlib.util import find_spec
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "digits.tdsl"
+from child_process import run_python
+from rounds import Quartiles
+from tables import Table
+from workload_table import BY_NAME, WORKLOADS
 
 IMPORT = """
-import time
+import sys, time
 start = time.perf_counter()
-import numpy
-middle = time.perf_counter()
-import tdsl
-end = time.perf_counter()
-print(middle - start, end - start)
-"""
-
-FIRST = f"""
-import time
-start = time.perf_counter()
-import numpy as np, tdsl
-rng = np.random.default_rng(0)
-x = rng.random((128, 64), dtype=np.float32); y = rng.integers(0, 10, 128)
-w = [rng.standard_normal(s).astype(np.float32) for s in ((64, 128), 128, (128, 10), 10)]
-loss = tdsl.load({str(EXAMPLE)!r}).loss
-value, *gradients = loss.value_and_grad("w1", "c1", "w2", "c2")(x, y, *w)
+for name in sys.argv[1].split(","):
+    __import__(name)
 print(time.perf_counter() - start)
 """
 
-
-def run(program: str, cache: str) -> list[float]:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TDSL_CACHE_DIR": cache},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [float(t) for t in done.stdout.split()]
-
-
-def main(runs: int = 7) -> None:
-    cold, warm, imports = [], [], []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as cache:
-            cold.append(run(FIRST, cache)[0])
-            warm.append(run(FIRST, cache)[0])
-            imports.append(run(IMPORT, cache))
-    numpy_alone = statistics.median(t[0] for t in imports)
-    both = statistics.median(t[1] for t in imports)
-    print(f"import numpy                          {1e3 * numpy_alone:7.1f} ms")
-    print(f"import tdsl (NumPy included)          {1e3 * both:7.1f} ms")
-    print(f"digits, loss and four gradients, cold {1e3 * statistics.median(cold):7.1f} ms")
-    print(f"the same from the disk cache          {1e3 * statistics.median(warm):7.1f} ms")
+#: NumPy is a part of it; the arguments are made between the import and the first call, not counted.
+FIRST = """
+import sys, time
+from workload_table import BY_NAME  # imports NumPy alone
+workload = BY_NAME[sys.argv[1]]
+arguments = workload.arguments(workload.small)
+start = time.perf_counter()
+workload.compiled()(*arguments)
+print(time.perf_counter() - start)
+"""
+QUICK = ("mlp", "tiny")
 
 
-if __name__ == "__main__":
-    main()
+TARGETS = {"cold": 0.4, "warm": 0.06}  # seconds
+
+
+def _median(seconds: Sequence[float]) -> str:
+    return f"{1e3 * Quartiles.of(seconds).median:.0f}"
+
+
+def tables(threads: int, quick: bool) -> list[Table]:
+    runs = 1 if quick else 7
+    imports = [
+        [f"import {names}", _median([run_python(IMPORT, names) for _ in range(runs)])]
+        for names in ("numpy", "tdsl", "numpy,tdsl", "torch", "jax", "numba")
+        if all(find_spec(name) for name in names.split(","))
+    ]
+    firsts, missed = [], []
+    for workload in WORKLOADS if not quick else [BY_NAME[n] for n in QUICK]:
+        cold, warm = [], []
+        for _ in range(runs):
+            with tempfile.TemporaryDirectory() as cache:
+                own = {"TDSL_CACHE_DIR": cache}
+                cold.append(run_python(FIRST, workload.name, env=own))
+                warm.append(run_python(FIRST, workload.name, env=own))
+        firsts.append([workload.title, _median(cold), _median(warm)])
+        for name, seconds in (("cold", cold), ("warm", warm)):
+            if Quartiles.of(seconds).median > TARGETS[name]:
+                missed.append(f"{workload.title}, {name}")
+    return [
+        Table("Imports", "Milliseconds, in a fresh process.", ["", "ms"], imports),
+        Table(
+            "Source to first result",
+            "Milliseconds from `import tdsl` (NumPy being imported) to the value and the "
+            "gradients at small sizes, in a fresh process: with an empty cache, and with what the "
+            f"process before left there. The targets are {1e3 * TARGETS['cold']:.0f} and "
+            f"{1e3 * TARGETS['warm']:.0f}.",
+            ["", "cold", "warm"],
+            firsts,
+            missed,
+        ),
+    ]

@@ -3,11 +3,12 @@
 #   make demo        train the digits classifier and run the other examples
 #   make test        the test suite
 #   make test-slow   the long runs: thousands of random programs, full sweeps of the math library
+#   make bench       every benchmark, into docs/performance.md (a quarter of an hour)
 #   make lint        ruff (rules and format) and mypy --strict
 #   make clean       remove what the targets above created
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow bench lint format clean
 .DELETE_ON_ERROR:
 
 # The first interpreter on the path that is new enough; `make PYTHON=/path/to/python3` overrides.
@@ -17,6 +18,7 @@ PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 pytho
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,6 +36,10 @@ $(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch "$@"
 
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch "$@"
+
 demo: $(VENV)/.installed-run
 	"$(BIN)/python" examples/digits.py
 	"$(BIN)/python" examples/logistic.py
@@ -48,6 +54,9 @@ test: $(VENV)/.installed-run
 
 test-slow: $(VENV)/.installed-run
 	"$(BIN)/python" -m pytest -q -m "slow and not cuda" $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-bench
+	"$(BIN)/python" benchmarks $(BENCH_ARGS)
 
 # mypy knows a package by its folder's name, and this folder may have any: hence the link.
 lint: $(VENV)/.installed-lint

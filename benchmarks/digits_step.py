@@ -1,28 +1,26 @@
 """One training step of the digits' perceptron: tdsl, NumPy by hand, and PyTorch where it is there.
 
-Run: `python benchmarks/digits_step.py [--threads 1]`. The systems take turns in one process; each
-figure is the median over many rounds, each ratio the median of the rounds' ratios. Before any
-timing the new parameters of all systems are compared.
+The new parameters of all systems are compared before any timing.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+import numpy as np
+import tdsl
+from rounds import Effort, Quartiles, interleaved, ratio
+from tables import Table, times
+
+PROGRAM = Path(__file__).resolve().parent.parent / "examples" / "digits.tdsl"
 BATCH, PIXELS, HIDDEN, CLASSES = 128, 64, 128, 10
 RATE = 0.1
 
 
-def inputs(np: Any) -> list[Any]:
+def inputs() -> list[Any]:
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> Any:
@@ -33,7 +31,7 @@ def inputs(np: Any) -> list[Any]:
     return [x, y, normal(PIXELS, HIDDEN), normal(HIDDEN), normal(HIDDEN, CLASSES), normal(CLASSES)]
 
 
-def numpy_step(np: Any, data: list[Any]) -> Callable[[], Any]:
+def numpy_step(data: list[Any]) -> Callable[[], Any]:
     """The step as one writes it by hand; the error function is a polynomial (Abramowitz and
     Stegun 7.1.26), since NumPy has none."""
     x, y, w1, c1, w2, c2 = data
@@ -92,39 +90,29 @@ def torch_step(data: list[Any], threads: int) -> Callable[[], Any] | None:
     return step
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=300)
-    options = parser.parse_args()
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(options.threads)
-    import numpy as np
-    import tdsl
-
-    data = inputs(np)
-    compiled = tdsl.load(EXAMPLES / "digits.tdsl").step
+def tables(threads: int, quick: bool) -> list[Table]:
+    data = inputs()
+    compiled = tdsl.load(PROGRAM).step
     systems: dict[str, Callable[[], Any]] = {"tdsl": lambda: compiled(*data, RATE)}
-    systems["NumPy by hand"] = numpy_step(np, data)
-    tdsl.set_num_threads(options.threads)
-    peer = torch_step(data, options.threads)
+    systems["NumPy by hand"] = numpy_step(data)
+    tdsl.set_num_threads(threads)
+    peer = torch_step(data, threads)
     if peer is not None:
-        systems["PyTorch"] = peer
+        systems["torch"] = peer
     wanted = systems["tdsl"]()
     for name, step in systems.items():
         for a, b in zip(wanted, step(), strict=True):
-            if not np.allclose(a, np.asarray(b), rtol=1e-3, atol=2e-5):
-                sys.exit(f"{name} disagrees: {np.abs(np.asarray(a) - np.asarray(b)).max()}")
-    times: dict[str, list[float]] = {name: [] for name in systems}
-    for _ in range(options.rounds):
-        for name, step in systems.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    for name, took in times.items():
-        ratio = statistics.median(t / o for t, o in zip(took, times["tdsl"], strict=True))
-        print(f"{name:14} {1e6 * statistics.median(took):8.1f} us   {ratio:5.2f} x tdsl")
-
-
-if __name__ == "__main__":
-    main()
+            off = np.abs(np.asarray(a) - np.asarray(b)).max()
+            if not off < 2e-5 + 1e-3 * np.abs(a).max():
+                raise ValueError(f"digits, {name} disagrees: {off}")
+    found = interleaved(systems, Effort.quick() if quick else Effort(rounds=200))
+    rows = []
+    for name, seconds in found.items():
+        q = Quartiles.of([1e6 * s for s in seconds])
+        spread = f"{q.low:.0f}–{q.high:.0f}"
+        rows.append([name, f"{q.median:.0f}", spread, times(ratio(seconds, found["tdsl"]))])
+    note = (
+        "One training step of `examples/digits.tdsl`, batch 128, 64→128→10, on one thread: "
+        "microseconds, and how many times as long as tdsl."
+    )
+    return [Table("Digits", note, ["", "median", "quartiles", "/ tdsl"], rows)]

@@ -1,28 +1,24 @@
-"""Eager operations by size: tdsl, PyTorch and NumPy, forward and with the backward pass.
-
-Run: `python benchmarks/eager_operations.py [--threads 1] [--sizes 1 1000 …]`. Needs PyTorch. The
-systems take turns in one process; each figure is the median over many rounds, each ratio the
-median of the rounds' ratios (above 1: tdsl is faster). Results are compared before any timing.
-Last, the memory that 10,000 iterations of a small training step leave behind.
-"""
+"""Operations on Tensors, one at a time, by size: tdsl against PyTorch, forward and with the
+backward pass. Results are compared before any timing. Last, the memory that 10,000 iterations of a
+small training step leave behind."""
 
 from __future__ import annotations
 
-import argparse
 import gc
-import os
+import math
 import resource
-import statistics
-import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import tdsl
+from rounds import Effort, Quartiles, interleaved, ratio
+from tables import Table, times
+
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-BUDGET = 0.02  # seconds for one system's turn in one round
+SHOWN = 100  # the size whose time is stated, beside the ratios
 
-Work = Callable[[], Any]
-
+Work = Callable[[], object]
 
 #: (function of the module and its operands, how many operands, whether it has a backward).
 OPERATIONS: Mapping[str, tuple[Callable[..., Any], int, bool]] = {
@@ -35,49 +31,18 @@ OPERATIONS: Mapping[str, tuple[Callable[..., Any], int, bool]] = {
     "x @ y": (lambda m, x, y: x @ y, 2, True),
 }
 MATRICES = "x @ y"  # its operands are square
+LARGEST_MATRICES = 4_000_000
 
 
-def matrices(n: int) -> int:
-    """The side of square matrices with about n elements."""
-    return max(1, round(n**0.5))
+def _arrays(name: str, n: int, count: int) -> list[Any]:
+    """Operands of n elements; square matrices of about as many."""
+    rng = np.random.default_rng(0)
+    side = max(1, round(n**0.5))
+    shape = (side, side) if name == MATRICES else (n,)
+    return [rng.standard_normal(shape).astype(np.float32) for _ in range(count)]
 
 
-def measured(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Seconds per call of each system, round by round, the systems taking turns."""
-    repeats = {}
-    for name, work in works.items():
-        work()
-        start = time.perf_counter()
-        work()
-        repeats[name] = max(1, min(20_000, int(BUDGET / max(time.perf_counter() - start, 1e-7))))
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                work()
-            found[name].append((time.perf_counter() - start) / repeats[name])
-    return found
-
-
-def row(label: str, n: int, works: Mapping[str, Work], rounds: int) -> str:
-    found = measured(works, rounds)
-    cells = []
-    for name in ("tdsl", "torch", "numpy"):
-        if name not in found:
-            cells.append(f"{'–':>10}")
-            continue
-        cells.append(f"{1e6 * statistics.median(found[name]):10.2f}")
-    for name in ("torch", "numpy"):
-        if name in found:
-            pairs = zip(found[name], found["tdsl"], strict=True)
-            cells.append(f"{statistics.median(b / a for b, a in pairs):7.2f}")
-        else:
-            cells.append(f"{'–':>7}")
-    return f"{label:22} {n:>10,} {' '.join(cells)}"
-
-
-def backward_work(module: Any, f: Callable[..., Any], operands: list[Any]) -> Work:
+def _backward(module: Any, f: Callable[..., Any], operands: list[Any]) -> Work:
     def work() -> None:
         for x in operands:
             x.grad = None
@@ -86,40 +51,60 @@ def backward_work(module: Any, f: Callable[..., Any], operands: list[Any]) -> Wo
     return work
 
 
-def rows(tdsl: Any, torch: Any, np: Any, sizes: tuple[int, ...], rounds: int) -> None:
-    rng = np.random.default_rng(0)
-    print(f"{'µs a call':22} {'elements':>10} {'tdsl':>10} {'PyTorch':>10} {'NumPy':>10} "
-          f"{'/torch':>7} {'/numpy':>7}")  # fmt: skip
-    for n in sizes:
-        data = [rng.standard_normal(n).astype(np.float32) for _ in range(2)]
-        side = matrices(n)
-        square = [rng.standard_normal((side, side)).astype(np.float32) for _ in range(2)]
-        for name, (f, count, differentiable) in OPERATIONS.items():
-            if name == MATRICES and n > 4_000_000:
+def _works(torch: Any, name: str, n: int) -> dict[str, dict[str, Work]]:
+    """By row of the table, by system. Raises AssertionError where the results differ."""
+    f, count, differentiable = OPERATIONS[name]
+    arrays = _arrays(name, n, count)
+    forward: dict[str, Work] = {}
+    backward: dict[str, Work] = {}
+    results: list[Any] = []
+    for system, module in (("tdsl", tdsl), ("torch", torch)):
+        plain = [module.tensor(a) for a in arrays]
+        leaves = [module.tensor(a, requires_grad=True) for a in arrays]
+        results.append(f(module, *plain).detach().numpy())
+        forward[system] = lambda m=module, o=plain: f(m, *o)  # type: ignore[misc]
+        backward[system] = _backward(module, f, leaves)
+    ours, theirs = results
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * max(1, n**0.5))
+    return {name: forward, **({f"{name}, sum, backward": backward} if differentiable else {})}
+
+
+def _by_size(torch: Any, quick: bool) -> Table:
+    sizes = (SHOWN, 10_000) if quick else SIZES
+    effort = Effort.quick() if quick else Effort(rounds=9, seconds=3, turn=0.02)
+    microseconds: dict[str, str] = {}
+    ratios: dict[str, list[str]] = {}
+    missed: list[str] = []
+    logarithms = []
+    for name in OPERATIONS:
+        for n in sizes:
+            if name == MATRICES and n > LARGEST_MATRICES:
+                for row in (name, f"{name}, sum, backward"):
+                    ratios[row].append("–")
                 continue
-            arrays = (square if name == MATRICES else data)[:count]
-            ours = [tdsl.tensor(a) for a in arrays]
-            theirs = [torch.tensor(a) for a in arrays]
-            got, want = f(tdsl, *ours), f(torch, *theirs)
-            np.testing.assert_allclose(
-                got.detach().numpy(), want.detach().numpy(), rtol=1e-3, atol=1e-3 * max(1, n**0.5)
-            )
-            print(row(name, n, {
-                "tdsl": lambda f=f, o=ours: f(tdsl, *o),
-                "torch": lambda f=f, o=theirs: f(torch, *o),
-                "numpy": lambda f=f, o=arrays: f(np, *o),
-            }, rounds), flush=True)  # fmt: skip
-            if differentiable:
-                ours = [tdsl.tensor(a, requires_grad=True) for a in arrays]
-                theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
-                print(row(f"{name}, backward", n, {
-                    "tdsl": backward_work(tdsl, f, ours),
-                    "torch": backward_work(torch, f, theirs),
-                }, rounds), flush=True)  # fmt: skip
+            for row, works in _works(torch, name, n).items():
+                found = interleaved(works, effort)
+                slower = ratio(found["torch"], found["tdsl"])
+                logarithms.append(math.log(slower))
+                ratios.setdefault(row, []).append(times(slower))
+                if n == SHOWN:
+                    microseconds[row] = f"{1e6 * Quartiles.of(found['tdsl']).median:.1f}"
+                if slower < 1 and row not in missed:
+                    missed.append(row)
+    mean = math.exp(sum(logarithms) / len(logarithms))
+    return Table(
+        "Tensors, one operation at a time",
+        f"How many times as long PyTorch takes, by the number of elements, on one thread, and "
+        f"tdsl's microseconds at {SHOWN}. The geometric mean is {times(mean)}.",
+        ["", f"µs at {SHOWN}", *(f"{n:,}" for n in sizes)],
+        [[row, microseconds[row], *cells] for row, cells in ratios.items()],
+        missed,
+    )
 
 
-def memory(tdsl: Any, np: Any) -> None:
-    """Resident memory before and after 10,000 training steps, without the garbage collector."""
+def _left_behind(steps: int) -> int:
+    """Kibibytes that the peak memory grew by, over so many training steps, without the garbage
+    collector."""
     rng = np.random.default_rng(0)
     x = tdsl.tensor(rng.standard_normal((32, 16)).astype(np.float32))
     w = tdsl.tensor(rng.standard_normal((16, 8)).astype(np.float32), requires_grad=True)
@@ -136,33 +121,25 @@ def memory(tdsl: Any, np: Any) -> None:
     gc.collect()
     gc.disable()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(10_000):
+    for _ in range(steps):
         step()
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     gc.enable()
-    print(f"\npeak memory grew by {after - before} KiB over 10,000 training steps (no collector)")
+    return after - before
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
-    options = parser.parse_args()
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(options.threads)
-    import numpy as np
-    import tdsl
-
+def tables(threads: int, quick: bool) -> list[Table]:
+    steps = 1_000 if quick else 10_000
+    grown = Table(
+        "Memory that training leaves behind",
+        "Without the garbage collector.",
+        ["", "KiB"],
+        [[f"{steps:,} steps of a small training loop", str(_left_behind(steps))]],
+    )
     try:
         import torch
     except ImportError:
-        sys.exit("this benchmark compares with PyTorch: pip install tdsl[pytorch]")
-    torch.set_num_threads(options.threads)
-    tdsl.set_num_threads(options.threads)
-    rows(tdsl, torch, np, tuple(options.sizes), options.rounds)
-    memory(tdsl, np)
-
-
-if __name__ == "__main__":
-    main()
+        return [grown]
+    torch.set_num_threads(threads)
+    tdsl.set_num_threads(threads)
+    return [_by_size(torch, quick), grown]

@@ -1,91 +1,76 @@
 """Import time, and source to first result: cold (empty cache) and warm, each in fresh processes.
 
-Run: `python benchmarks/start_up.py`. Figures are of the time inside the process from its
-first statement, minimum and median over the runs; NumPy's own import is shown apart.
+Figures are medians over the runs, of the time inside the process from its first statement.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from importlib.util import find_spec
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "digits.tdsl"
+from child_process import run_python
+from rounds import Quartiles
+from tables import Table
+from workload_table import BY_NAME, WORKLOADS
 
 IMPORT = """
-import time
+import sys, time
 start = time.perf_counter()
-import numpy
-middle = time.perf_counter()
-import tdsl
-end = time.perf_counter()
-print(middle - start, end - start)
-"""
-
-DIGITS = f"""
-import time
-start = time.perf_counter()
-import numpy as np, tdsl
-rng = np.random.default_rng(0)
-x = rng.random((128, 64), dtype=np.float32); y = rng.integers(0, 10, 128)
-w = [rng.standard_normal(s).astype(np.float32) for s in ((64, 128), 128, (128, 10), 10)]
-loss = tdsl.load({str(EXAMPLE)!r}).loss
-value, *gradients = loss.value_and_grad("w1", "c1", "w2", "c2")(x, y, *w)
+for name in sys.argv[1].split(","):
+    __import__(name)
 print(time.perf_counter() - start)
 """
 
-
-MLP = """
-import time
+#: NumPy is a part of it; the arguments are made between the import and the first call, not counted.
+FIRST = """
+import sys, time
+from workload_table import BY_NAME  # imports NumPy alone
+workload = BY_NAME[sys.argv[1]]
+arguments = workload.arguments(workload.small)
 start = time.perf_counter()
-import numpy as np, tdsl
-rng = np.random.default_rng(0)
-x = rng.random((256, 784), dtype=np.float32); y = rng.integers(0, 10, 256)
-sizes = (784, 512), 512, (512, 256), 256, (256, 10), 10
-w = [0.05 * rng.standard_normal(s, dtype=np.float32) for s in sizes]
-loss = tdsl.compile('''
-def loss(x: f32[b, i], y: i64[b], w1: f32[i, h], c1: f32[h], w2: f32[h, k], c2: f32[k],
-         w3: f32[k, o], c3: f32[o]) -> f32:
-    z = relu(relu(x @ w1 + c1) @ w2 + c2) @ w3 + c3
-    picked[r] = z[r, y[r]]
-    return mean(logsumexp(z, dim=1) - picked)
-''').loss
-value, *gradients = loss.value_and_grad("w1", "c1", "w2", "c2", "w3", "c3")(x, y, *w)
+workload.compiled()(*arguments)
 print(time.perf_counter() - start)
 """
+QUICK = ("mlp", "tiny")
 
 
-def run(program: str, cache: str) -> list[float]:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TDSL_CACHE_DIR": cache},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [float(t) for t in done.stdout.split()]
+TARGETS = {"cold": 0.4, "warm": 0.06}  # seconds
 
 
-def main(runs: int = 7) -> None:
-    times: dict[str, list[float]] = {}
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as cache:
-            for name, program in (("digits", DIGITS), ("MLP 784→512→256→10", MLP)):
-                for state in ("nothing cached", "from the disk cache"):
-                    label = f"{name}, loss and gradients, {state}"
-                    times.setdefault(label, []).extend(run(program, cache))
-                for entry in Path(cache).iterdir():
-                    entry.unlink()
-            alone, both = run(IMPORT, cache)
-            times.setdefault("import numpy", []).append(alone)
-            times.setdefault("import tdsl (NumPy included)", []).append(both)
-    for label, found in times.items():
-        least, middle = 1e3 * min(found), 1e3 * statistics.median(found)
-        print(f"{label:60} min {least:7.1f} ms   median {middle:7.1f} ms")
+def _median(seconds: Sequence[float]) -> str:
+    return f"{1e3 * Quartiles.of(seconds).median:.0f}"
 
 
-if __name__ == "__main__":
-    main()
+def tables(threads: int, quick: bool) -> list[Table]:
+    runs = 1 if quick else 7
+    imports = [
+        [f"import {names}", _median([run_python(IMPORT, names) for _ in range(runs)])]
+        for names in ("numpy", "tdsl", "numpy,tdsl", "torch", "jax", "numba")
+        if all(find_spec(name) for name in names.split(","))
+    ]
+    firsts, missed = [], []
+    for workload in WORKLOADS if not quick else [BY_NAME[n] for n in QUICK]:
+        cold, warm = [], []
+        for _ in range(runs):
+            with tempfile.TemporaryDirectory() as cache:
+                own = {"TDSL_CACHE_DIR": cache}
+                cold.append(run_python(FIRST, workload.name, env=own))
+                warm.append(run_python(FIRST, workload.name, env=own))
+        firsts.append([workload.title, _median(cold), _median(warm)])
+        for name, seconds in (("cold", cold), ("warm", warm)):
+            if Quartiles.of(seconds).median > TARGETS[name]:
+                missed.append(f"{workload.title}, {name}")
+    return [
+        Table("Imports", "Milliseconds, in a fresh process.", ["", "ms"], imports),
+        Table(
+            "Source to first result",
+            "Milliseconds from `import tdsl` (NumPy being imported) to the value and the "
+            "gradients at small sizes, in a fresh process: with an empty cache, and with what the "
+            f"process before left there. The targets are {1e3 * TARGETS['cold']:.0f} and "
+            f"{1e3 * TARGETS['warm']:.0f}.",
+            ["", "cold", "warm"],
+            firsts,
+            missed,
+        ),
+    ]

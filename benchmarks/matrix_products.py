@@ -1,0 +1,140 @@
+"""Matrix products by size and shape: f32, GFLOP/s, against PyTorch and NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tdsl
+from limits import peak_flops
+from rounds import Effort, Quartiles, interleaved, ratio
+from tables import Table, times
+
+PROGRAM = """
+def plain(a: f32[m, k], b: f32[k, n]) -> f32[m, n]:
+    return a @ b
+
+def left(a: f32[k, m], b: f32[k, n]) -> f32[m, n]:
+    c[i, j] = sum[e](a[e, i] * b[e, j])
+    return c
+
+def right(a: f32[m, k], b: f32[n, k]) -> f32[m, n]:
+    c[i, j] = sum[e](a[i, e] * b[j, e])
+    return c
+
+def both(a: f32[k, m], b: f32[n, k]) -> f32[m, n]:
+    c[i, j] = sum[e](a[e, i] * b[j, e])
+    return c
+
+def batched(a: f32[s, m, k], b: f32[s, k, n]) -> f32[s, m, n]:
+    return a @ b
+"""
+#: By function: what it is in the operators that NumPy and PyTorch share.
+PEERS: dict[str, Callable[[Any, Any], Any]] = {
+    "plain": lambda a, b: a @ b,
+    "left": lambda a, b: a.T @ b,
+    "right": lambda a, b: a @ b.T,
+    "both": lambda a, b: a.T @ b.T,
+    "batched": lambda a, b: a @ b,
+}
+SIZES = (64, 65, 100, 127, 128, 256, 500, 512, 1000, 1023, 1024, 2048)
+
+
+@dataclass(frozen=True)
+class Product:
+    """m×k times k×n, `batch` of them."""
+
+    title: str
+    function: str
+    m: int
+    k: int
+    n: int
+    batch: int = 1
+
+    @property
+    def operations(self) -> float:
+        return 2.0 * self.batch * self.m * self.k * self.n
+
+    def operands(self) -> tuple[Any, Any]:
+        rng = np.random.default_rng(0)
+        m, k, n = self.m, self.k, self.n
+        a = (k, m) if self.function in ("left", "both") else (m, k)
+        b = (n, k) if self.function in ("right", "both") else (k, n)
+        lead = (self.batch,) if self.function == "batched" else ()
+        x, y = (rng.standard_normal(lead + s).astype(np.float32) for s in (a, b))
+        return x, y
+
+
+PRODUCTS = (
+    *(Product(f"{n}×{n}", "plain", n, n, n) for n in SIZES),
+    Product("4096×64 · 64×64, tall", "plain", 4096, 64, 64),
+    Product("4096×512 · 512×10, thin", "plain", 4096, 512, 10),
+    Product("16×1024 · 1024×1024, few rows", "plain", 16, 1024, 1024),
+    Product("1×1024 · 1024×1024, one row", "plain", 1, 1024, 1024),
+    Product("1024×1024 · 1024×1, one column", "plain", 1024, 1024, 1),
+    Product("64×16384 · 16384×64, long sums", "plain", 64, 16384, 64),
+    Product("1000×8 · 8×1000, short sums", "plain", 1000, 8, 1000),
+    Product("512×512, left transposed", "left", 512, 512, 512),
+    Product("512×512, right transposed", "right", 512, 512, 512),
+    Product("512×512, both transposed", "both", 512, 512, 512),
+    Product("32 of 256×64 · 64×256", "batched", 256, 64, 256, 32),
+    Product("1000 of 16×16", "batched", 16, 16, 16, 1000),
+)
+QUICK = ("64×64", "127×127", "512×512", "512×512, right transposed", "1000 of 16×16")
+
+
+def _row(product: Product, torch: Any, peak: float, effort: Effort) -> tuple[list[str], bool]:
+    a, b = product.operands()
+    f = getattr(tdsl.compile(PROGRAM), product.function)
+    g = PEERS[product.function]
+    wide = g(a.astype(float), b.astype(float)) if a.ndim == 2 else a.astype(float) @ b.astype(float)
+    off = np.abs(f(a, b) - wide).max() / np.abs(wide).max()
+    if not off < 1e-5:
+        raise ValueError(f"{product.title}: off by {off:.1e}")
+    works: dict[str, Callable[[], object]] = {"tdsl": lambda: f(a, b), "numpy": lambda: g(a, b)}
+    if torch is not None:
+        x, y = torch.from_numpy(a), torch.from_numpy(b)
+        works["torch"] = lambda: g(x, y)
+    found = interleaved(works, effort)
+    speed = {
+        name: product.operations / Quartiles.of(seconds).median for name, seconds in found.items()
+    }
+    against = {n: ratio(found[n], found["tdsl"]) for n in ("torch", "numpy") if n in found}
+    row = [product.title, f"{1e-9 * speed['tdsl']:.1f}", f"{speed['tdsl'] / peak:.0%}"]
+    for name in ("torch", "numpy"):
+        known = name in found
+        row.append(f"{1e-9 * speed[name]:.1f} ({times(against[name])})" if known else "–")
+    return row, min(against.values()) < 1
+
+
+def tables(threads: int, quick: bool) -> list[Table]:
+    tdsl.set_num_threads(threads)
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+    except ImportError:
+        torch = None  # type: ignore[assignment]
+    peak = peak_flops(threads)
+    effort = Effort.quick() if quick else Effort(rounds=15, seconds=3)
+    rows, missed = [], []
+    for product in PRODUCTS:
+        if quick and product.title not in QUICK:
+            continue
+        row, slower = _row(product, torch, peak, effort)
+        rows.append(row)
+        if slower:
+            missed.append(product.title)
+    many = f"{threads} thread{'s' if threads > 1 else ''}"
+    return [
+        Table(
+            f"Matrix products, {many}",
+            "GFLOP/s in f32; in brackets how many times as long the peer takes (above 1 tdsl is "
+            f"faster). The peak, in the same run, is {1e-9 * peak:.0f} GFLOP/s.",
+            ["", "tdsl", "of the peak", "torch", "NumPy"],
+            rows,
+            missed,
+        )
+    ]

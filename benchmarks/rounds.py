@@ -1,0 +1,81 @@
+"""Systems timed by turns: every system once a round, in random order, many rounds.
+
+In: functions of no arguments by name. Out: seconds per call, round by round. A ratio of two systems
+is the median of the rounds' ratios: what disturbs the machine disturbs the whole round.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Work = Callable[[], object]
+QUICK = 0.02  # seconds; what takes longer notices neither spinning threads nor cold caches
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds at most and at least, seconds a row, seconds a turn."""
+
+    rounds: int = 40
+    least: int = 7
+    seconds: float = 12.0
+    turn: float = 0.004
+
+    @staticmethod
+    def quick() -> Effort:
+        return Effort(rounds=3, least=2, seconds=0.5, turn=0.001)
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    low: float
+    median: float
+    high: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Quartiles:
+        if len(values) == 1:
+            return Quartiles(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return Quartiles(low, median, high)
+
+
+def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[float]]:
+    """Seconds per call of every system, round by round. A quick function is called several times a
+    turn. Its turn begins with a call that is not timed: another system's threads may still be
+    spinning, and the caches hold what it left there."""
+    repeats, quick = {}, set()
+    for name, work in works.items():
+        work()
+        start = time.perf_counter()
+        work()
+        once = max(time.perf_counter() - start, 1e-7)
+        if once < QUICK:
+            quick.add(name)
+        repeats[name] = max(1, min(50_000, int(effort.turn / once)))
+    found: dict[str, list[float]] = {name: [] for name in works}
+    order = list(works)
+    rng = random.Random(0)
+    begin = time.perf_counter()
+    for done in range(effort.rounds):
+        if done >= effort.least and time.perf_counter() - begin > effort.seconds:
+            break
+        rng.shuffle(order)
+        for name in order:
+            work, n = works[name], repeats[name]
+            if name in quick:
+                work()
+            start = time.perf_counter()
+            for _ in range(n):
+                work()
+            found[name].append((time.perf_counter() - start) / n)
+    return found
+
+
+def ratio(times: Sequence[float], base: Sequence[float]) -> float:
+    """How many times as long as `base` it took: the median of the rounds' ratios."""
+    return statistics.median(t / b for t, b in zip(times, base, strict=True))

@@ -36,6 +36,8 @@ SECTIONS = {
     "peak_memory": False,
 }
 THREADS = [1, 2]
+#: What makes NumPy's BLAS take another CPU's kernels, which are slower.
+BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 #: What NumPy's BLAS and OpenMP read when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGES = ("numpy", "torch", "jax", "numba", "pykeops", "casadi", "symforce")
@@ -48,6 +50,7 @@ def main() -> None:
         return
     available = _cpus()
     threads = [t for t in options.threads if t <= len(available)]
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     sections = options.only or [WORKLOADS, *SECTIONS]
     with tempfile.TemporaryDirectory() as scratch:
         data: list[Any] = []
@@ -61,7 +64,8 @@ def main() -> None:
                 took = time.monotonic() - start
                 print(f"  {took:.0f} s", file=sys.stderr, flush=True)
                 (data if name == WORKLOADS else others).append(found)
-    _write(options, data, others)
+    machine = _machine(load, options.quick)
+    _write(options, machine, data, others)
 
 
 def _options() -> argparse.Namespace:
@@ -86,7 +90,7 @@ def _in_process(
     name: str, threads: int, quick: bool, scratch: Path, workloads: Sequence[str]
 ) -> Any:
     """The section's data. Compiled code goes to caches of this run's own."""
-    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}  # it slows NumPy down
+    env = {k: v for k, v in os.environ.items() if k not in BLAS_OVERRIDES}
     env.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     env.update(
         TDSL_CACHE_DIR=str(scratch / "tdsl"),
@@ -116,14 +120,15 @@ def _run_here(options: argparse.Namespace) -> None:
     options.result.write_text(text, encoding="utf-8")
 
 
-def _write(options: argparse.Namespace, data: Sequence[Any], others: Sequence[Any]) -> None:
+def _write(
+    options: argparse.Namespace, machine: str, data: Sequence[Any], others: Sequence[Any]
+) -> None:
     import report
     from tables import Table
 
     tables = [report.main_table(d) for d in data]
     tables += [Table(**t) for section in others for t in section]
     tables += [report.spread_table(d) for d in data]
-    machine = _machine()
     print(machine)
     for table in tables:
         print(f"\n{table.title}\n{table.note}\n\n{table.text()}")
@@ -143,8 +148,8 @@ def _write(options: argparse.Namespace, data: Sequence[Any], others: Sequence[An
     (folder / "performance.md").write_text(text, encoding="utf-8")
 
 
-def _machine() -> str:
-    """A sentence: what was measured where and when."""
+def _machine(load: float, quick: bool) -> str:
+    """What was measured where and when, and what else the machine did."""
     cpu = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -160,9 +165,11 @@ def _machine() -> str:
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
+    quickly = " A quick run: few rounds, no torch.compile, fewer rows." if quick else ""
     return (
         f"Measured on {datetime.date.today():%Y-%m-%d} on {len(_cpus())} cores of an {cpu} "
-        f"({platform.system()}), Python {platform.python_version()}, with {', '.join(versions)}."
+        f"({platform.system()}), Python {platform.python_version()}, with {', '.join(versions)}. "
+        f"Load of the machine before: {load:.1f}.{quickly}"
     )
 
 

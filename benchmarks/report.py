@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasons import REASONS
+from reasons import reason
 from rounds import Quartiles, ratio
 from tables import Table, milliseconds, times
 from workload_table import BY_NAME
@@ -120,8 +120,10 @@ def spread_table(data: Mapping[str, Any]) -> Table:
 def _section(table: Table) -> str:
     text = f"## {table.title}\n\n{table.note}\n\n{table.markdown()}\n"
     if table.missed:
-        reasons = REASONS.get(table.title.partition(",")[0], {})
-        lines = [f"- **{row}**: {reasons.get(row, 'no reason stated yet')}" for row in table.missed]
+        rows: dict[str, list[str]] = {}
+        for row in table.missed:
+            rows.setdefault(reason(table.title, row), []).append(row)
+        lines = [f"- **{'; '.join(of_one)}**: {why}" for why, of_one in rows.items()]
         text += "\nWhy a target is missed:\n\n" + "\n".join(lines) + "\n"
     return text
 
@@ -149,10 +151,11 @@ def draw(data: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axes in all_axes[0]:
         found, labels = axes.get_legend_handles_labels()
         handles.update(zip(labels, found, strict=True))
+    columns = 4 * len(data)
     figure.legend(
-        handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False
+        handles.values(), handles.keys(), loc="lower center", ncols=columns, frameon=False
     )
-    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(path, dpi=90)
 
 
@@ -182,7 +185,7 @@ def _bars(axes: Any, data: Mapping[str, Any]) -> None:
         axes.axhline(at + 0.5, color="0.9", linewidth=0.8, zorder=0)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_xlim(left=0.005)
+    axes.set_xlim(left=0.002)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [BY_NAME[r["name"]].title for r in rows])
     axes.set_xlabel("speed relative to the fastest peer (right is faster)")

@@ -50,13 +50,11 @@ def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[flo
     spinning, and the caches hold what it left there."""
     repeats, quick = {}, set()
     for name, work in works.items():
-        work()
-        start = time.perf_counter()
-        work()
-        once = max(time.perf_counter() - start, 1e-7)
+        work()  # which may build something
+        once = _seconds(work, 1)
         if once < QUICK:
             quick.add(name)
-        repeats[name] = max(1, min(50_000, int(effort.turn / once)))
+        repeats[name] = max(1, min(50_000, int(effort.turn / max(once, 1e-7))))
     found: dict[str, list[float]] = {name: [] for name in works}
     order = list(works)
     rng = random.Random(0)
@@ -66,14 +64,18 @@ def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[flo
             break
         rng.shuffle(order)
         for name in order:
-            work, n = works[name], repeats[name]
             if name in quick:
-                work()
-            start = time.perf_counter()
-            for _ in range(n):
-                work()
-            found[name].append((time.perf_counter() - start) / n)
+                works[name]()
+            found[name].append(_seconds(works[name], repeats[name]))
     return found
+
+
+def _seconds(work: Work, calls: int) -> float:
+    """Of one call, the mean of so many in a row."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - start) / calls
 
 
 def ratio(times: Sequence[float], base: Sequence[float]) -> float:

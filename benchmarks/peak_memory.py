@@ -93,5 +93,8 @@ def tables(threads: int, quick: bool) -> list[Table]:
         [w.title, *("–" if m[k] is None else f"{m[k]:.1f}" for m in found.values())]
         for k, w in enumerate(WORKLOADS)
     ]
-    note = "Megabytes at the peak of a call, over its arguments and results."
+    note = (
+        "Megabytes at the peak of a call, over its arguments and results. (JAX's is a lower bound: "
+        "its first call compiles for these sizes, and memory that it freed may be used again.)"
+    )
     return [Table("Memory", note, ["", *found], rows)]

@@ -15,14 +15,24 @@ import llvmlite.ir as ir
 
 from .dims import Dim, dim
 from .emit import emit
-from .emit_parallel import PARTS_A_THREAD, WORTH_A_FORK, Forking, emit_nest, pointers, up
+from .emit_parallel import PARTS_A_THREAD, Forking, emit_nest, pointers, up
 from .emit_values import Values
 from .frame import Frame, Target, lanes_from
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Buffer, Load, Loop, Nest, Reduce
 from .microkernel import POINTER, Panels, counted, declared, finite, minimum, panels
-from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, Contraction, Operand
+from .packed import (
+    COLUMNS,
+    DEPTH,
+    ROWS,
+    SPREAD,
+    WORTH_A_BATCH,
+    WORTH_PACKING,
+    WORTH_SHARING,
+    Contraction,
+    Operand,
+)
 from .tile import tile
 
 
@@ -267,7 +277,7 @@ class _Driver(Forking):
         if outer:
             batches = b.icmp_signed(">=", extents[0], threads)
             along = [batches, *(b.and_(b.not_(batches), x) for x in along)]
-        several = b.icmp_signed(">=", work, constant(I64, WORTH_A_FORK))
+        several = b.icmp_signed(">=", work, constant(I64, WORTH_SHARING))
         count = b.select(several, threads, constant(I64, 1))
         parts = constant(I64, 1)
         bounds: list[ir.Value] = []  # how much of each range a part takes

@@ -21,7 +21,7 @@ from .llvm_vector import constant, intrinsic
 from .loops import Apply, Kind, Load, Loop, Nest, Reduce, postorder, values_of
 from .primitives import PRIMITIVES
 
-WORTH_A_FORK = 1 << 18
+WORTH_A_FORK = 1 << 20
 """Operations, about, from which several threads pay: some tens of microseconds."""
 
 PARTS_A_THREAD = 4  # so that a thread that is held up does not hold up all

@@ -57,13 +57,13 @@ def _calls(program: Any) -> dict[str, tuple[Any, ...]]:
     def f32(*shape: int) -> Any:
         return rng.standard_normal(shape).astype(np.float32)
 
-    infinite = f32(130, 300)
+    infinite = f32(260, 300)
     infinite[7, 11] = np.inf
     return {
         "product": (f32(517, 1300), f32(1300, 333)),
         "turned": (rng.standard_normal((301, 270)), rng.standard_normal((410, 301))),
-        "batched": (f32(5, 90, 64), f32(5, 77, 64)),
-        "convolved": (f32(6, 8, 28, 28), f32(16, 8, 3, 3)),
+        "batched": (f32(25, 90, 64), f32(25, 77, 64)),
+        "convolved": (f32(12, 8, 28, 28), f32(16, 8, 3, 3)),
         "pointwise": (f32(300_001),),
         "rows": (f32(1001, 513),),
         "pairs": (f32(1500, 3), f32(1500)),
@@ -112,7 +112,7 @@ def test_calls_from_several_threads_at_once(program: Any) -> None:
 
 def test_many_short_jobs_and_changes(program: Any) -> None:
     """A worker that comes late to one job must not touch the next."""
-    x = np.arange(70_000, dtype=np.float32) / 70_000
+    x = np.arange(200_000, dtype=np.float32) / 200_000
     want = program.pointwise(x).tobytes()
     for count in (2, 5, 1, 4, 2):
         tdsl.set_num_threads(count)

@@ -1,6 +1,6 @@
 """Operations on Tensors, one at a time, by size: tdsl against PyTorch, forward and with the
-backward pass. Results are compared before any timing. Last, the memory that 10,000 iterations of a
-small training step leave behind."""
+backward pass, and against NumPy, forward. Results are compared before any timing. Last, the memory
+that 10,000 iterations of a small training step leave behind."""
 
 from __future__ import annotations
 
@@ -64,16 +64,18 @@ def _works(torch: Any, name: str, n: int) -> dict[str, dict[str, Work]]:
         results.append(f(module, *plain).detach().numpy())
         forward[system] = lambda m=module, o=plain: f(m, *o)  # type: ignore[misc]
         backward[system] = _backward(module, f, leaves)
+    forward["NumPy"] = lambda: f(np, *arrays)
     ours, theirs = results
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * max(1, n**0.5))
     return {name: forward, **({f"{name}, sum, backward": backward} if differentiable else {})}
 
 
-def _by_size(torch: Any, quick: bool) -> Table:
+def _by_size(torch: Any, quick: bool) -> list[Table]:
     sizes = (SHOWN, 10_000) if quick else SIZES
     effort = Effort.quick() if quick else Effort(rounds=9, seconds=3, turn=0.02)
     microseconds: dict[str, str] = {}
     ratios: dict[str, list[str]] = {}
+    numpy: dict[str, list[str]] = {}
     missed: list[str] = []
     logarithms = []
     for name in OPERATIONS:
@@ -81,25 +83,37 @@ def _by_size(torch: Any, quick: bool) -> Table:
             if name == MATRICES and n > LARGEST_MATRICES:
                 for row in (name, f"{name}, sum, backward"):
                     ratios[row].append("–")
+                numpy[name].append("–")
                 continue
             for row, works in _works(torch, name, n).items():
                 found = interleaved(works, effort)
                 slower = ratio(found["torch"], found["tdsl"])
                 logarithms.append(math.log(slower))
                 ratios.setdefault(row, []).append(times(slower))
+                if "NumPy" in found:
+                    cell = times(ratio(found["NumPy"], found["tdsl"]))
+                    numpy.setdefault(row, []).append(cell)
                 if n == SHOWN:
                     microseconds[row] = f"{1e6 * Quartiles.of(found['tdsl']).median:.1f}"
                 if slower < 1 and row not in missed:
                     missed.append(row)
     mean = math.exp(sum(logarithms) / len(logarithms))
-    return Table(
+    by_number = [f"{n:,}" for n in sizes]
+    peer = Table(
         "Tensors, one operation at a time",
         f"How many times as long PyTorch takes, by the number of elements, on one thread, and "
         f"tdsl's microseconds at {SHOWN}. The geometric mean is {times(mean)}.",
-        ["", f"µs at {SHOWN}", *(f"{n:,}" for n in sizes)],
+        ["", f"µs at {SHOWN}", *by_number],
         [[row, microseconds[row], *cells] for row, cells in ratios.items()],
         missed,
     )
+    arrays = Table(
+        "Tensors against NumPy's arrays",
+        "How many times as long NumPy takes, which records no history.",
+        ["", *by_number],
+        [[row, *cells] for row, cells in numpy.items()],
+    )
+    return [peer, arrays]
 
 
 def _left_behind(steps: int) -> int:
@@ -142,4 +156,4 @@ def tables(threads: int, quick: bool) -> list[Table]:
         return [grown]
     torch.set_num_threads(threads)
     tdsl.set_num_threads(threads)
-    return [_by_size(torch, quick), grown]
+    return [*_by_size(torch, quick), grown]

@@ -13,6 +13,8 @@ compile into every extension. The loader checks them against real objects before
 
 from __future__ import annotations
 
+import platform
+
 from .dtypes import BF16, DType
 
 POINTER = 8
@@ -115,3 +117,12 @@ POOL_WORDS, POOL_STOP = 32, 6
 
 # the number of Linux' futex system call, by machine
 FUTEX = {"x86_64": 202, "amd64": 202, "aarch64": 98, "arm64": 98}
+
+
+def workers_can_sleep() -> bool:
+    """Whether there are futexes here; without them there are no workers."""
+    return platform.system() == "Linux" and platform.machine().lower() in FUTEX
+
+
+# the routines of packed products (`microkernel`)
+PRODUCTS = ("tdsl_multiply_f32", "tdsl_multiply_f64")

@@ -30,7 +30,7 @@ from collections.abc import Callable
 import llvmlite.ir as ir
 
 from .entry_builder import Callee
-from .entry_table import FUTEX, POOL_STOP, POOL_WORDS
+from .entry_table import FUTEX, POOL_STOP, POOL_WORDS, workers_can_sleep
 from .instructions import I32, I64
 from .llvm_vector import constant
 
@@ -46,11 +46,6 @@ SLEEPERS, TICKET, DONE = 8, 16, 24
 
 _SPINS = 4000  # about 100 µs
 _WAIT, _WAKE = 128, 129  # private to the process
-
-
-def supported() -> bool:
-    """Whether workers can sleep here."""
-    return platform.system() == "Linux" and platform.machine().lower() in FUTEX
 
 
 def threads(module: ir.Module) -> ir.GlobalVariable:
@@ -116,7 +111,7 @@ class _Code:
 
     def futex(self, operation: int, value: ir.Value) -> None:
         """On the lower half of EPOCH."""
-        if not supported():
+        if not workers_can_sleep():
             return
         number = constant(I64, FUTEX[platform.machine().lower()])
         none = constant(I64, 0)
@@ -196,7 +191,7 @@ def _parallel(module: ir.Module) -> None:
     more = b.add(turns, constant(I64, 1))
     crowded = b.icmp_signed("==", b.and_(more, constant(I64, 255)), constant(I64, 0))
     with b.if_then(crowded, likely=False):  # more threads than cores: let the worker go on
-        if supported():
+        if workers_can_sleep():
             c.external("sched_yield", I32)
     turns.add_incoming(more, b.block)
     b.branch(wait)

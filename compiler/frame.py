@@ -237,13 +237,7 @@ class Frame:
         b.position_at_end(after)
         if entered:
             return list(out)
-        results = []
-        for before, last in zip(carried, out, strict=True):
-            phi = b.phi(before.type)
-            phi.add_incoming(before, start)
-            phi.add_incoming(last, latch)
-            results.append(phi)
-        return results
+        return self.either(carried, start, out, latch)
 
     def _whole_tiles_and_rest(
         self,
@@ -277,11 +271,17 @@ class Frame:
         last = b.block
         b.branch(after)
         b.position_at_end(after)
+        return self.either(carried, before, out, last)
+
+    def either(
+        self, old: Sequence[ir.Value], before: ir.Block, new: Sequence[ir.Value], last: ir.Block
+    ) -> list[ir.Value]:
+        """What a block is entered with: `old` from one block, `new` from the other."""
         results = []
-        for old, new in zip(carried, out, strict=True):
-            phi = b.phi(old.type)
-            phi.add_incoming(old, before)
-            phi.add_incoming(new, last)
+        for x, y in zip(old, new, strict=True):
+            phi = self.b.phi(x.type)
+            phi.add_incoming(x, before)
+            phi.add_incoming(y, last)
             results.append(phi)
         return results
 

@@ -27,7 +27,6 @@ POINTER = ir.PointerType()
 VOID = ir.VoidType()
 SIGNATURE = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 5)
 ALIGNMENT = 64
-ROUTINES = ("tdsl_multiply_f32", "tdsl_multiply_f64")
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ import llvmlite.ir as ir
 from .dims import Dim, provably_positive
 from .emit_packed import emit_contraction
 from .emit_parallel import emit_nest
-from .entry_table import POOL
+from .entry_table import POOL, PRODUCTS
 from .fork_join import add_pool
 from .frame import Frame
 from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant
 from .loops import Buffer, Loop, Nest
-from .microkernel import ROUTINES, microkernel_module
+from .microkernel import microkernel_module
 from .packed import Contraction
 from .schedule import Schedule
 from .tile import Registers
@@ -310,7 +310,7 @@ def _routines() -> list[llvm.ExecutionEngine]:
     add_pool(pool)
     pool_code = object_code(optimized(str(pool), host()), host())
     engines = [_engine(pool_code), _engine(microkernel_code(host()))]
-    for engine, names in zip(engines, (POOL, ROUTINES), strict=True):
+    for engine, names in zip(engines, (POOL, PRODUCTS), strict=True):
         for name in names:
             llvm.add_symbol(name, engine.get_function_address(name))
     return engines

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.entry_table import PRODUCTS
 from ..compiler.stages import stage
 from . import cache
 from .calls import Check, Owner, out_of_range, slow_call
@@ -105,7 +106,7 @@ def _load(code: bytes, owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-        if b"tdsl_multiply" in code:
+        if any(name.encode() in code for name in PRODUCTS):
             microkernels()
     with stage("load"):
         return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
@@ -146,7 +147,7 @@ def microkernels() -> LoadedCode:
 
     with stage("microkernels"):
         loaded = LoadedCode(_once_per_machine("microkernels", code))
-        loaded.publish(("tdsl_multiply_f32", "tdsl_multiply_f64"))
+        loaded.publish(PRODUCTS)
         return loaded
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
-import platform
 import threading
 
-from ..compiler.entry_table import FUTEX, POOL, POOL_STOP, POOL_THREADS, POOL_WORDS
+from ..compiler.entry_table import POOL, POOL_STOP, POOL_THREADS, POOL_WORDS, workers_can_sleep
 from .loading import LoadedCode
 
 MOST = 256
@@ -48,7 +47,7 @@ class Pool:
                 self._start(count)
 
     def _start(self, count: int) -> None:
-        count = count if supported() else 1
+        count = count if workers_can_sleep() else 1
         self._words[POOL_STOP] = 0
         for k in range(count - 1):
             worker = threading.Thread(target=self._worker, name=f"tdsl-{k + 1}", daemon=True)
@@ -70,11 +69,6 @@ class Pool:
         self._workers.clear()
         ctypes.memset(self._words, 0, ctypes.sizeof(self._words))
         self._start(count)
-
-
-def supported() -> bool:
-    """Whether workers can sleep here, in a futex."""
-    return platform.system() == "Linux" and platform.machine().lower() in FUTEX
 
 
 def usual() -> int:

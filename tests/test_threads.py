@@ -89,6 +89,24 @@ def test_same_bits_for_any_number_of_threads(program: Any) -> None:
                 assert _bits(getattr(program, name)(*args)) == want[name], (name, count)
 
 
+def test_large_calls_are_shared_out(program: Any) -> None:
+    """Else the other tests here would show nothing. A small one never is."""
+    from tdsl.compiler.fork_join import EPOCH
+    from tdsl.runtime.compilation import pool
+
+    def jobs() -> int:
+        return int(pool()._words[EPOCH])
+
+    tdsl.set_num_threads(2)
+    for name, args in _calls(program).items():
+        before = jobs()
+        getattr(program, name)(*args)
+        assert (jobs() > before) == (name != "total"), name
+    before = jobs()
+    program.pointwise(np.zeros(100, np.float32))
+    assert jobs() == before
+
+
 def test_calls_from_several_threads_at_once(program: Any) -> None:
     """One has the pool, the others run alone."""
     calls = _calls(program)

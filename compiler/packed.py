@@ -108,8 +108,6 @@ class Contraction:
         size = self.left.value.dtype.size
         most = self.inner.const
         depth = max(DEPTH, most if most is not None and most <= SPREAD else SPREAD)
-        if len(self.left.reduced) <= 2 and most == 1:
-            depth = DEPTH
         slack = 64 * 64  # a transposed panel's last stores pass its end
         return ROWS * depth * size + slack, COLUMNS * depth * size + slack
 

@@ -312,7 +312,8 @@ def _routines() -> list[llvm.ExecutionEngine]:
     engines = [_engine(pool_code), _engine(microkernel_code(host()))]
     for engine, names in zip(engines, (POOL, PRODUCTS), strict=True):
         for name in names:
-            llvm.add_symbol(name, engine.get_function_address(name))
+            if llvm.address_of_symbol(name) is None:  # else the run time's own, which has workers
+                llvm.add_symbol(name, engine.get_function_address(name))
     return engines
 
 

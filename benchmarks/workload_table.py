@@ -229,7 +229,6 @@ WORKLOADS = (
         {"n": 61},
         _atoms,
         lambda s: s["n"] ** 2 * (DIVISION + 24),
-        tolerance=3e-4,  # the energy is a sum of a million terms; in f32, one after the other
     ),
     Workload(
         "gaussian_kernel",

@@ -8,14 +8,15 @@ threads hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import llvmlite.ir as ir
 
 from . import instructions as ins
 from .emit_values import Values
 from .frame import Copies, formatted, lanes_from
-from .instructions import I32, I64, register_type
-from .llvm_vector import constant, intrinsic, vector
+from .instructions import DOUBLE, I32, I64, register_type
+from .llvm_vector import constant, intrinsic, vector, width_of
 from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, conjuncts, postorder
 
 
@@ -27,10 +28,15 @@ class Reductions(Values):
         own = [loop for loop in s.loops if loop.lanes > 1]
         lanes = self.lanes if outer_lane else own[0].lanes if own else 1
         inner = own[0].copies if own else 1
+        width = 1 if outer_lane else lanes
         starts: list[ir.Value] = []
-        for _ in range(len(points) * inner):
-            for a in s.accumulators:
-                starts += self.start(a, lanes)
+        if s.block is not None:
+            total = vector(DOUBLE, lanes if outer_lane else _lanes_of_totals(s, width))
+            starts = [constant(total, 0)] * (len(points) * len(s.accumulators))
+        else:
+            for _ in range(len(points) * inner):
+                for a in s.accumulators:
+                    starts += self.start(a, lanes)
         for at in points:
             self.lane_mask(at)
         self.hoist_values(self.order[s], {})
@@ -38,9 +44,10 @@ class Reductions(Values):
         if needed is not None:
             extent = self.size(s.loops[0].extent)
             self.limits[s.loops[0].index] = self.b.select(needed, extent, constant(I64, 0))
-        ends = self.reduce_loops(s, points, inner, list(s.loops), starts)
+        ends = self.reduce_loops(s, points, inner, s.loops, starts)
+        if s.block is not None:
+            width, inner = min(width, _lanes_of_totals(s, width)), 1
         states = iter(ends)
-        width = 1 if outer_lane else lanes
         for at in points:
             copies = [
                 [[next(states) for _ in range(_parts(a))] for a in s.accumulators]
@@ -79,12 +86,52 @@ class Reductions(Values):
         s: Reduce,
         points: list[Copies],
         inner: int,
-        loops: list[Loop],
+        loops: Sequence[Loop],
         carried: Sequence[ir.Value],
     ) -> Sequence[ir.Value]:
         if not loops:
             return self.step(s, points, inner, carried)
+        if s.block is not None and loops[0].index == s.block[0]:
+            return self.blocks(loops[0], s.block[1], carried, partial(self.block, s, points, inner))
+        return self.loop(s, points, inner, loops, carried)
 
+    def block(
+        self, s: Reduce, points: list[Copies], inner: int, totals: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        """The totals with the sums of one block: those of the copies are added up first, and
+        halves of the lanes until the rest is one vector in f64."""
+        assert s.block is not None
+        first = next(n for n, loop in enumerate(s.loops) if loop.index == s.block[0])
+        lanes = width_of(totals[0].type)
+        width = max([lanes, *(loop.lanes for loop in s.loops)])
+        starts = [
+            x
+            for _ in range(len(points) * inner)
+            for a in s.accumulators
+            for x in self.start(a, width)
+        ]
+        sums = self.loop(s, points, inner, s.loops[first:], starts)
+        out: list[ir.Value] = []
+        many = len(s.accumulators)
+        for k, total in enumerate(totals):
+            p, a = divmod(k, many)
+            copies = [[sums[(p * inner + c) * many + a]] for c in range(inner)]
+            (x,) = self.pairwise(s.accumulators[a], copies)
+            while width_of(x.type) > lanes:
+                half = width_of(x.type) // 2
+                x = self.b.fadd(self.half(x, 0, half), self.half(x, half, half))
+            wide = x if x.type == total.type else self.b.fpext(x, total.type)
+            out.append(self.b.fadd(total, wide))
+        return out
+
+    def loop(
+        self,
+        s: Reduce,
+        points: list[Copies],
+        inner: int,
+        loops: Sequence[Loop],
+        carried: Sequence[ir.Value],
+    ) -> Sequence[ir.Value]:
         def body(states: Sequence[ir.Value]) -> Sequence[ir.Value]:
             if loops[1:]:
                 self.hoist_values(self.order[s], {})
@@ -139,10 +186,7 @@ class Reductions(Values):
         loops: Sequence[Loop],
     ) -> ir.Value:
         """Copies pairwise, then lanes by halves, then threads: a fixed tree."""
-        while len(copies) > 1:
-            pairs = [self.merge(a, x, y) for x, y in zip(copies[::2], copies[1::2], strict=False)]
-            copies = pairs + ([copies[-1]] if len(copies) % 2 else [])
-        state = copies[0]
+        state = self.pairwise(a, copies)
         whole = None if width == 1 else ins.reduce_lanes(self.b, a.reducer, state[0], a.value.dtype)
         if whole is not None:
             state, width = [whole], 1
@@ -155,7 +199,16 @@ class Reductions(Values):
             )
         state = self.target.joined(self, loops, state, lambda x, y: self.merge(a, x, y))
         out = state[-1]
+        held = register_type(a.result.dtype, width_of(out.type))
+        if a.position is None and out.type != held:
+            out = self.b.fptrunc(out, held)
         return out if a.position is not None else ins.rounded(self.b, out, a.result.dtype)
+
+    def pairwise(self, a: Accumulator, copies: list[list[ir.Value]]) -> list[ir.Value]:
+        while len(copies) > 1:
+            pairs = [self.merge(a, x, y) for x, y in zip(copies[::2], copies[1::2], strict=False)]
+            copies = pairs + ([copies[-1]] if len(copies) % 2 else [])
+        return copies[0]
 
     def merge(self, a: Accumulator, x: list[ir.Value], y: list[ir.Value]) -> list[ir.Value]:
         d = a.value.dtype
@@ -177,3 +230,9 @@ def _may_fail(x: Value) -> bool:
 
 def _parts(a: Accumulator) -> int:
     return 1 if a.position is None else 2
+
+
+def _lanes_of_totals(s: Reduce, lanes: int) -> int:
+    """As many f64 as a vector of this many sums has room for."""
+    size = max(4, *(a.value.dtype.size for a in s.accumulators))
+    return max(1, lanes * size // 8)

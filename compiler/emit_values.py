@@ -14,12 +14,12 @@ from itertools import product
 import llvmlite.ir as ir
 
 from . import instructions as ins
-from .dims import dim
+from .dims import Dim, dim
 from .dtypes import I64 as INDEX
 from .dtypes import DType
 from .frame import Copies, Frame, formatted
-from .instructions import I32, I64, memory_type, register_type
-from .llvm_vector import constant, intrinsic, vector
+from .instructions import I1, I32, I64, memory_type, register_type
+from .llvm_vector import constant, intrinsic, vector, width_of
 from .loops import (
     Apply,
     IndexValue,
@@ -248,6 +248,35 @@ class Values(Frame):
             result=ir.VoidType(),
             overload=[x.type, address.type],
         )
+
+    # ----------------------------------------------------------------- checks
+
+    def require(
+        self, check: int, axis: int, index: ir.Value, size: Dim, mask: ir.Value | None
+    ) -> None:
+        """Leave the function if a lane of `index` (where `mask` holds) is outside 0:size."""
+        b = self.b
+        bound = self.size(size)
+        wide = isinstance(index.type, ir.VectorType)
+        bad = b.icmp_unsigned(">=", index, self.splat(bound) if wide else bound)
+        if mask is not None:
+            if isinstance(mask.type, ir.VectorType) and not wide:
+                mask = intrinsic(b, "llvm.vector.reduce.or", [mask], result=I1)
+            elif wide:
+                mask = self.splat(mask)
+            bad = b.and_(bad, mask)
+        any_bad = intrinsic(b, "llvm.vector.reduce.or", [bad], result=I1) if wide else bad
+        failed, fine = b.append_basic_block("out_of_range"), b.append_basic_block("in_range")
+        b.cbranch(any_bad, failed, fine)
+        b.position_at_end(failed)
+        value = index
+        if wide:
+            bits = b.bitcast(bad, ir.IntType(width_of(bad.type)))
+            lane = intrinsic(b, "llvm.cttz", [bits, constant(I1, 0)], overload=[bits.type])
+            lane = b.zext(lane, I64) if lane.type.width < 64 else lane
+            value = b.extract_element(index, lane)
+        self.target.fail(self, check, axis, value, bound)
+        b.position_at_end(fine)
 
 
 _RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}

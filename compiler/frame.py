@@ -19,7 +19,7 @@ import llvmlite.ir as ir
 
 from .dims import Dim, FloorDiv, provably_positive
 from .instructions import I1, I32, I64, memory_type
-from .llvm_vector import constant, intrinsic, vector, width_of
+from .llvm_vector import constant, intrinsic, vector
 from .loops import Buffer, Linear, Loop, Nest
 from .tile import Registers, split_loops
 
@@ -114,7 +114,7 @@ class Frame:
         self.limits: dict[int, ir.Value] = {}  # extents that a guard has cut short
         self.split = split_loops(nest)
         self.exact: set[int] = set()  # open loops, split, that are in their whole tiles
-        self.ranges = target.ranges(self.function, nest)  # of the nest's ranged indices
+        self.ranges = dict(target.ranges(self.function, nest))  # of indices with stated bounds
         self.lane_index: int | None = None
         self.lanes = 1
 
@@ -273,6 +273,49 @@ class Frame:
         b.position_at_end(after)
         return self.either(carried, before, out, last)
 
+    def blocks(
+        self,
+        loop: Loop,
+        steps: int,
+        carried: Sequence[ir.Value],
+        body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+    ) -> list[ir.Value]:
+        """`body` for every block of `steps` steps of `loop`, which it runs over the block only."""
+        b, k = self.b, loop.index
+        limit, stated, exact = self.limits.pop(k, None), self.ranges.get(k), k in self.exact
+        whole = self.whole(loop, loop.step)
+        low, high = self.range_of(loop)
+        high = high if limit is None else limit
+        start = b.block
+        inside = b.append_basic_block(f"block_{self.nest.index_names[k]}")
+        after = b.append_basic_block("end")
+        b.cbranch(b.icmp_signed("<", low, high), inside, after)
+        b.position_at_end(inside)
+        at = b.phi(I64)
+        at.add_incoming(low, start)
+        phis = [b.phi(x.type) for x in carried]
+        further = b.add(at, constant(I64, steps * loop.step), flags=["nsw"])
+        self.ranges[k] = at, intrinsic(b, "llvm.smin", [further, high])
+        if whole:
+            self.exact.add(k)
+        with self.scope():
+            out = body(phis)
+        del self.ranges[k]
+        if stated is not None:
+            self.ranges[k] = stated
+        if limit is not None:
+            self.limits[k] = limit
+        if not exact:
+            self.exact.discard(k)
+        latch = b.block
+        at.add_incoming(further, latch)
+        for phi, old, new in zip(phis, carried, out, strict=True):
+            phi.add_incoming(old, start)
+            phi.add_incoming(new, latch)
+        b.cbranch(b.icmp_signed("<", further, high), inside, after)
+        b.position_at_end(after)
+        return self.either(carried, start, out, latch)
+
     def either(
         self, old: Sequence[ir.Value], before: ir.Block, new: Sequence[ir.Value], last: ir.Block
     ) -> list[ir.Value]:
@@ -429,32 +472,3 @@ class Frame:
         """Make what the open loops already say about an address."""
         known = Linear(tuple(t for t in x.terms if t[0] in self.loops), x.const)
         self.address(buffer, known, at)
-
-    # ----------------------------------------------------------------- checks
-
-    def require(
-        self, check: int, axis: int, index: ir.Value, size: Dim, mask: ir.Value | None
-    ) -> None:
-        """Leave the function if a lane of `index` (where `mask` holds) is outside 0:size."""
-        b = self.b
-        bound = self.size(size)
-        wide = isinstance(index.type, ir.VectorType)
-        bad = b.icmp_unsigned(">=", index, self.splat(bound) if wide else bound)
-        if mask is not None:
-            if isinstance(mask.type, ir.VectorType) and not wide:
-                mask = intrinsic(b, "llvm.vector.reduce.or", [mask], result=I1)
-            elif wide:
-                mask = self.splat(mask)
-            bad = b.and_(bad, mask)
-        any_bad = intrinsic(b, "llvm.vector.reduce.or", [bad], result=I1) if wide else bad
-        failed, fine = b.append_basic_block("out_of_range"), b.append_basic_block("in_range")
-        b.cbranch(any_bad, failed, fine)
-        b.position_at_end(failed)
-        value = index
-        if wide:
-            bits = b.bitcast(bad, ir.IntType(width_of(bad.type)))
-            lane = intrinsic(b, "llvm.cttz", [bits, constant(I1, 0)], overload=[bits.type])
-            lane = b.zext(lane, I64) if lane.type.width < 64 else lane
-            value = b.extract_element(index, lane)
-        self.target.fail(self, check, axis, value, bound)
-        b.position_at_end(fine)

@@ -141,6 +141,9 @@ class Accumulator:
 class Reduce:
     loops: tuple[Loop, ...]
     accumulators: tuple[Accumulator, ...]
+    block: tuple[int, int] | None = None
+    """An index and a count of its steps: sums over so many are made one by one, and added up in
+    f64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,7 +290,7 @@ def nest_text(nest: Nest) -> str:
                 put(f"{s.buffer.name}[{at}] {s.combine}= {made[s.value]}")
             case Reduce():
                 for loop in s.loops:
-                    put(loop_text(loop, names))
+                    put(loop_text(loop, names) + _block_text(s, loop))
                     depth += 1
                 for a in s.accumulators:
                     guard = "" if a.guard is None else f" if {made[a.guard]}"
@@ -303,6 +306,12 @@ def loop_text(loop: Loop, names: dict[int, str]) -> str:
         parts += [f"{loop.lanes} lanes"] if loop.lanes > 1 else []
         shape = " by " + " of ".join(parts)
     return f"{loop.kind.value} {names[loop.index]} in 0:{loop.extent}{shape}"
+
+
+def _block_text(s: Reduce, loop: Loop) -> str:
+    if s.block is None or s.block[0] != loop.index:
+        return ""
+    return f", sums of {s.block[1]} steps in f64"
 
 
 def linear_text(at: Linear, names: dict[int, str]) -> str:

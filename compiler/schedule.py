@@ -12,6 +12,7 @@ from .artifact import IndexCheck
 from .loops import Nest, nest_text, verify_nest
 from .lower import LoopProgram
 from .packed import Contraction, contraction, contraction_text
+from .partial_sums import with_partial_sums
 from .plan import Program
 from .tile import Registers, tile
 
@@ -38,7 +39,7 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
         tiled = tile(nest, registers)
         found = contraction(nest, registers)
         if found is None:
-            nests.append(tiled)
+            nests.append(with_partial_sums(tiled))
         else:
             nests.append(replace(found, direct=tiled))
             scratch = max(scratch, sum(found.scratch))

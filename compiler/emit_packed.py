@@ -15,8 +15,9 @@ import llvmlite.ir as ir
 
 from .dims import Dim, dim
 from .emit import emit
-from .emit_parallel import PARTS_A_THREAD, Forking, emit_nest, pointers, up
+from .emit_parallel import Forking, emit_nest, pointers
 from .emit_values import Values
+from .fork_join import PARTS_A_THREAD, up
 from .frame import Frame, Target, lanes_from
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic

@@ -15,16 +15,12 @@ import llvmlite.ir as ir
 from . import fork_join
 from .dims import Dim, dim, product
 from .emit import emit
+from .fork_join import WORTH_A_FORK
 from .frame import Frame, Target
 from .instructions import I64
-from .llvm_vector import constant, intrinsic
+from .llvm_vector import constant
 from .loops import Apply, Kind, Load, Loop, Nest, Reduce, postorder, values_of
 from .primitives import PRIMITIVES
-
-WORTH_A_FORK = 1 << 20
-"""Operations, about, from which several threads pay: some tens of microseconds."""
-
-PARTS_A_THREAD = 4  # so that a thread that is held up does not hold up all
 
 _POINTERS = 4  # of the entry, which every part is given
 
@@ -112,39 +108,19 @@ class Forking(Frame):
         return context
 
 
-class _Split(Forking):
+class _Split(Frame):
     """The function that shares out a range, or runs it as it is."""
+
+    def hoist(self) -> None:
+        pass
 
     def run(self, part: ir.Function, loop: Loop, work: Dim) -> None:
         b, common = self.b, list(self.function.args)
-        extent = self.size(loop.extent)
+        extent, total = self.size(loop.extent), self.size(work)
         step = constant(I64, loop.step)
-        threads = self.threads()
-        several = b.and_(
-            b.icmp_signed(">=", self.size(work), constant(I64, WORTH_A_FORK)),
-            b.icmp_signed(">", extent, step),
-        )
-        several = b.and_(several, b.icmp_signed(">", threads, constant(I64, 1)))
-        with b.if_then(b.not_(several)):
-            b.ret(b.call(part, [*common, constant(I64, 0), extent]))
-        parts = b.mul(threads, constant(I64, PARTS_A_THREAD))
-        each = up(b, up(b, extent, parts), step)
-        each = b.mul(each, step)
-
-        def one(b: ir.IRBuilder, words: list[ir.Value], k: ir.Value, scratch: ir.Value) -> None:
-            low = b.mul(k, words[0])
-            high = intrinsic(b, "llvm.smin", [b.add(low, words[0]), words[1]])
-            b.call(part, [*pointers(b, words[2:]), low, high])
-
-        self.fork(one, [each, extent], up(b, extent, each), constant(I64, 0), None)
-        b.ret(constant(I64, 0))
+        b.ret(b.call(fork_join.share(b.module), [part, *common, extent, step, total]))
 
 
 def pointers(b: ir.IRBuilder, words: Sequence[ir.Value]) -> list[ir.Value]:
     """The entry's pointers again."""
     return [b.inttoptr(x, fork_join.POINTER) for x in words[:_POINTERS]]
-
-
-def up(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    """x / y, rounded up."""
-    return b.sdiv(b.sub(b.add(x, y), constant(I64, 1)), y)

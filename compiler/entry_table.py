@@ -112,7 +112,7 @@ def kind_of(dtype: DType) -> int:
 
 # the fork-join pool's symbols (`fork_join`), and where its words stand
 POOL_THREADS = "tdsl_threads"
-POOL = (POOL_THREADS, "tdsl_parallel", "tdsl_pool")
+POOL = (POOL_THREADS, "tdsl_parallel", "tdsl_share", "tdsl_pool")
 POOL_WORDS, POOL_STOP = 32, 6
 
 # the number of Linux' futex system call, by machine

@@ -7,7 +7,7 @@ the bits do not depend on the number of threads. Left to others: the pool (`fork
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import llvmlite.ir as ir
@@ -21,8 +21,6 @@ from .instructions import I64
 from .llvm_vector import constant
 from .loops import Apply, Kind, Load, Loop, Nest, Reduce, postorder, values_of
 from .primitives import PRIMITIVES
-
-_POINTERS = 4  # of the entry, which every part is given
 
 
 def emit_nest(
@@ -65,49 +63,6 @@ def operations(nest: Nest) -> Dim:
     return total
 
 
-class Forking(Frame):
-    """A function that may share its work out."""
-
-    def hoist(self) -> None:
-        pass
-
-    def threads(self) -> ir.Value:
-        return self.b.load(fork_join.threads(self.b.module), typ=I64)
-
-    def fork(
-        self,
-        one: Callable[[ir.IRBuilder, list[ir.Value], ir.Value, ir.Value], None],
-        words: list[ir.Value],
-        parts: ir.Value,
-        size: ir.Value,
-        scratch: ir.Value | None,
-    ) -> ir.Value:
-        """Run `one` for every number below `parts`: given the words and the entry's pointers as
-        words, the number, and scratch memory of `size` bytes. The words, as they are afterwards."""
-        b, module = self.b, self.b.module
-        name = f"{self.function.name}_one"
-        function = ir.Function(module, fork_join.PART, name)
-        function.linkage = "internal"
-        function.attributes.add("nounwind")
-        words = [*words, *(b.ptrtoint(x, I64) for x in self.function.args[:_POINTERS])]
-        with b.goto_entry_block():
-            context = b.alloca(ir.ArrayType(I64, len(words)))
-        context.type = fork_join.POINTER
-        for k, x in enumerate(words):
-            b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
-        inner = ir.IRBuilder(function.append_basic_block("entry"))
-        given, number, memory = function.args
-        loaded = [
-            inner.load(inner.gep(given, [constant(I64, k)], source_etype=I64), typ=I64)
-            for k in range(len(words))
-        ]
-        one(inner, loaded, number, memory)
-        inner.ret_void()
-        memory = ir.Constant(fork_join.POINTER, None) if scratch is None else scratch
-        b.call(fork_join.parallel(module), [function, context, parts, size, memory])
-        return context
-
-
 class _Split(Frame):
     """The function that shares out a range, or runs it as it is."""
 
@@ -119,8 +74,3 @@ class _Split(Frame):
         extent, total = self.size(loop.extent), self.size(work)
         step = constant(I64, loop.step)
         b.ret(b.call(fork_join.share(b.module), [part, *common, extent, step, total]))
-
-
-def pointers(b: ir.IRBuilder, words: Sequence[ir.Value]) -> list[ir.Value]:
-    """The entry's pointers again."""
-    return [b.inttoptr(x, fork_join.POINTER) for x in words[:_POINTERS]]

@@ -25,8 +25,8 @@ from .frame import Frame
 from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant
 from .loops import Buffer, Loop, Nest
-from .microkernel import microkernel_module
 from .packed import Contraction
+from .packed_blocks import contraction_module
 from .schedule import Schedule
 from .tile import Registers
 
@@ -293,9 +293,10 @@ class Loaded:
     engine: llvm.ExecutionEngine
 
 
-def microkernel_code(machine: Machine) -> bytes:
+def contraction_code(element: str, machine: Machine) -> bytes:
     """Object code of the routines that functions with contractions call."""
-    module = microkernel_module(machine.registers)
+    t = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[element]
+    module = contraction_module(CpuTarget(machine.registers), t)
     module.triple = machine.triple
     module.data_layout = str(target_machine(machine).target_data)
     return object_code(optimized(str(module), machine), machine)
@@ -308,13 +309,19 @@ def _routines() -> list[llvm.ExecutionEngine]:
     pool = ir.Module("tdsl_pool")
     pool.triple = host().triple
     add_pool(pool)
-    pool_code = object_code(optimized(str(pool), host()), host())
-    engines = [_engine(pool_code), _engine(microkernel_code(host()))]
-    for engine, names in zip(engines, (POOL, PRODUCTS), strict=True):
-        for name in names:
-            if llvm.address_of_symbol(name) is None:  # else the run time's own, which has workers
-                llvm.add_symbol(name, engine.get_function_address(name))
+    code = object_code(optimized(str(pool), host()), host())
+    engines = [_published(code, POOL)]
+    for element, names in PRODUCTS.items():
+        engines.append(_published(contraction_code(element, host()), names))
     return engines
+
+
+def _published(code: bytes, names: Sequence[str]) -> llvm.ExecutionEngine:
+    engine = _engine(code)
+    for name in names:
+        if llvm.address_of_symbol(name) is None:  # else the run time's own, which has workers
+            llvm.add_symbol(name, engine.get_function_address(name))
+    return engine
 
 
 def load(code: bytes) -> Loaded:

@@ -106,8 +106,9 @@ def _load(code: bytes, owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-        if any(name.encode() in code for name in PRODUCTS):
-            microkernels()
+        for element, (caller, *_) in PRODUCTS.items():
+            if caller.encode() in code:
+                contractions(element)
     with stage("load"):
         return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
 
@@ -137,17 +138,17 @@ def pool() -> Pool:
 
 
 @functools.cache
-def microkernels() -> LoadedCode:
+def contractions(element: str) -> LoadedCode:
     """The routines of large contractions, which all functions share and find by name."""
 
     def code() -> bytes:
         from ..compiler import target_cpu
 
-        return target_cpu.microkernel_code(target_cpu.host())
+        return target_cpu.contraction_code(element, target_cpu.host())
 
-    with stage("microkernels"):
-        loaded = LoadedCode(_once_per_machine("microkernels", code))
-        loaded.publish(PRODUCTS)
+    with stage("contractions"):
+        loaded = LoadedCode(_once_per_machine(f"contractions {element}", code))
+        loaded.publish(PRODUCTS[element])
         return loaded
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from . import target_cpu
+from . import object_code, target_cpu
 from .artifact import Array, Artifact, RequiredSize, encode
 from .dtypes import DType
 from .fuse import fuse
 from .graph import Comp, Function, Requirement
 from .kernels import Kernels, verify_kernels
 from .lower import lower
+from .machine import Machine, host
 from .plan import Program, plan, verify_program
 from .schedule import Schedule, schedule, verify_schedule
 from .stages import stage
-from .target_cpu import Machine
 
 VERIFY = True
 
@@ -73,20 +73,20 @@ class Build:
             case "llvm":
                 return self.llvm
             case "llvm-opt":
-                return str(target_cpu.optimized(self.llvm, self.machine))
+                return str(object_code.optimized(self.llvm, self.machine))
             case "asm":
-                module = target_cpu.optimized(self.llvm, self.machine)
-                return target_cpu.assembly(module, self.machine)
+                module = object_code.optimized(self.llvm, self.machine)
+                return object_code.assembly(module, self.machine)
         raise ValueError(f"no stage {name!r}")
 
     def artifact(self) -> Artifact:
         fn = self.function
-        module = target_cpu.optimized(self.llvm, self.machine)
+        module = object_code.optimized(self.llvm, self.machine)
         outputs = self.kernels.function.outputs
         names = [getattr(o, "name", None) or f"out{k}" for k, o in enumerate(fn.outputs)]
         return Artifact(
             name=fn.name,
-            code=target_cpu.object_code(module, self.machine),
+            code=object_code.object_code(module, self.machine),
             params=tuple(_array(p.name, p.dtype, p.shape) for p in fn.params),
             outputs=tuple(
                 _array(name, o.dtype, o.shape) for name, o in zip(names, outputs, strict=True)
@@ -102,7 +102,7 @@ class Build:
 def compile_cpu(fn: Function, machine: Machine | None = None) -> Artifact:
     """Native code of `fn` for `machine` (this one unless stated)."""
     with fn.scope.active():
-        return Build(fn, machine or target_cpu.host()).artifact()
+        return Build(fn, machine or host()).artifact()
 
 
 def _array(name: str, dtype: DType, shape: tuple) -> Array:  # type: ignore[type-arg]

@@ -112,7 +112,7 @@ def kind_of(dtype: DType) -> int:
 
 # the fork-join pool's symbols (`fork_join`), and where its words stand
 POOL_THREADS = "tdsl_threads"
-POOL = (POOL_THREADS, "tdsl_parallel", "tdsl_pool")
+POOL = (POOL_THREADS, "tdsl_parallel", "tdsl_share", "tdsl_pool")
 POOL_WORDS, POOL_STOP = 32, 6
 
 # the number of Linux' futex system call, by machine
@@ -124,5 +124,15 @@ def workers_can_sleep() -> bool:
     return platform.system() == "Linux" and platform.machine().lower() in FUTEX
 
 
-# the routines of packed products (`microkernel`)
-PRODUCTS = ("tdsl_multiply_f32", "tdsl_multiply_f64")
+# the routines of packed contractions (`packed_blocks`), by element type; first what calls for them
+PRODUCTS = {
+    element: (
+        f"tdsl_contract_{element}",
+        *(
+            f"tdsl_pack_{side}{how}_{element}"
+            for side in ("left", "right")
+            for how in ("", "_transposed")
+        ),
+    )
+    for element in ("f32", "f64")
+}

@@ -4,6 +4,7 @@ In: nothing. Out: functions of the routines that all compiled code shares:
 
     i64  tdsl_threads        how many threads a call may use, its own one included
     void tdsl_parallel(ptr part, ptr context, i64 parts, i64 bytes, ptr scratch)
+    i64  tdsl_share(ptr part, ptr, ptr, ptr, ptr, i64 extent, i64 step, i64 work)
     void tdsl_worker()       the life of a worker; the run time calls it from a thread of its own
     void tdsl_stop()         lets all workers leave
 
@@ -12,6 +13,10 @@ claims it; which one makes no difference to the result. The caller claims parts,
 for parts that a worker has claimed, so that a worker that sleeps, or was lost in a fork, costs
 nothing. `scratch` is the caller's own memory; a worker brings `bytes` of its own. One call at a
 time has the pool: a second one (nested, or of another thread) runs its parts itself.
+
+`tdsl_share` runs `part(ptr, ptr, ptr, ptr, low, high)` over a range that ends at `extent`: as one
+where its `work` (operations, about) is little, else in parts of a multiple of `step` that several
+threads share. It gives back what the one part returns; parts that may fail are not for it.
 
 A claim adds 1 to TICKET, whose upper half is the number of the job. LIMIT holds the same number
 and the count of parts: a claim is good if the halves agree and the count is not reached. A worker
@@ -38,6 +43,13 @@ POINTER = ir.PointerType()
 VOID = ir.VoidType()
 PART = ir.FunctionType(VOID, [POINTER, I64, POINTER])
 PARALLEL = ir.FunctionType(VOID, [POINTER, POINTER, I64, I64, POINTER])
+SHARE = ir.FunctionType(I64, [POINTER] * 5 + [I64] * 3)
+_RANGE = ir.FunctionType(I64, [POINTER] * 4 + [I64] * 2)
+
+WORTH_A_FORK = 1 << 20
+"""Operations, about, from which several threads pay: some tens of microseconds."""
+
+PARTS_A_THREAD = 4  # so that a thread that is held up does not hold up all
 
 # words of `tdsl_pool`; those that many threads write stand on cache lines of their own
 BUSY, EPOCH, FUNCTION, CONTEXT, BYTES, LIMIT = range(6)
@@ -61,6 +73,12 @@ def parallel(module: ir.Module) -> ir.Function:
     """The routine, as an external symbol."""
     found = module.globals.get("tdsl_parallel")
     return ir.Function(module, PARALLEL, "tdsl_parallel") if found is None else found
+
+
+def share(module: ir.Module) -> ir.Function:
+    """The routine, as an external symbol."""
+    found = module.globals.get("tdsl_share")
+    return ir.Function(module, SHARE, "tdsl_share") if found is None else found
 
 
 class _Code:
@@ -129,6 +147,7 @@ def add_pool(module: ir.Module) -> None:
         variable.align = 64
         variable.type = POINTER
     _parallel(module)
+    _share(module)
     _worker(module)
     stop = _Code(module, ir.FunctionType(VOID, []), "tdsl_stop")
     stop.store(STOP, constant(I64, 1))
@@ -198,6 +217,55 @@ def _parallel(module: ir.Module) -> None:
     b.position_at_end(done)
     c.store(BUSY, constant(I64, 0))
     b.ret_void()
+
+
+def _share(module: ir.Module) -> None:
+    c = _Code(module, SHARE, "tdsl_share")
+    b = c.b
+    part, *pointers, extent, step, work = c.function.args
+    threads = b.load(module.globals["tdsl_threads"], typ=I64)
+    several = b.and_(
+        b.icmp_signed(">=", work, constant(I64, WORTH_A_FORK)), b.icmp_signed(">", extent, step)
+    )
+    several = b.and_(several, b.icmp_signed(">", threads, constant(I64, 1)))
+    with b.if_then(b.not_(several)):
+        b.ret(b.call(Callee(part, _RANGE), [*pointers, constant(I64, 0), extent]))
+    parts = b.mul(threads, constant(I64, PARTS_A_THREAD))
+    each = b.mul(up(b, up(b, extent, parts), step), step)
+    words = [b.ptrtoint(x, I64) for x in (part, *pointers)] + [each, extent]
+    context = b.alloca(ir.ArrayType(I64, len(words)))
+    context.type = POINTER
+    for k, x in enumerate(words):
+        b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
+    one = _range(module)
+    none = ir.Constant(POINTER, None)
+    shared = module.globals["tdsl_parallel"]
+    b.call(shared, [one, context, up(b, extent, each), constant(I64, 0), none])
+    b.ret(constant(I64, 0))
+
+
+def _range(module: ir.Module) -> ir.Function:
+    """One part of what is shared: `words` are those of `_share`."""
+    c = _Code(module, PART, "tdsl_range")
+    c.function.linkage = "internal"
+    b = c.b
+    context, number, _ = c.function.args
+    words = [
+        b.load(b.gep(context, [constant(I64, k)], source_etype=I64), typ=t)
+        for k, t in enumerate([POINTER] * 5 + [I64] * 2)
+    ]
+    part, *pointers, each, extent = words
+    low = b.mul(number, each)
+    further = b.add(low, each)
+    high = b.select(b.icmp_signed("<", further, extent), further, extent)
+    b.call(Callee(part, _RANGE), [*pointers, low, high])
+    b.ret_void()
+    return c.function
+
+
+def up(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x / y, rounded up."""
+    return b.sdiv(b.sub(b.add(x, y), constant(I64, 1)), y)
 
 
 def _worker(module: ir.Module) -> None:

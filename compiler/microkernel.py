@@ -1,9 +1,9 @@
 """The register-tiled product of packed panels: the inner part of every large contraction.
 
-In: what the machine offers. Out: a module with `tdsl_multiply_f32` and `tdsl_multiply_f64`,
-compiled once per machine and shared by all functions:
+In: what the machine offers. Out: a function of the module that all contractions share
+(`packed_blocks`), for one element type:
 
-    void tdsl_multiply(ptr a, ptr b, ptr c, i64 m, i64 n, i64 k, i64 row, i64 accumulate)
+    void tdsl_multiply_f32(ptr a, ptr b, ptr c, i64 m, i64 n, i64 k, i64 row, i64 accumulate)
 
 `c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n. `a` holds panels of `rows` values of i,
 `b` panels of `columns` values of j; within a panel, the values of one k stand together:
@@ -56,12 +56,6 @@ def panels(element: ir.Type, registers: Registers) -> Panels:
     return Panels(element, registers.vector_bytes // size, registers.accumulators // 2)
 
 
-def declared(module: ir.Module, tile: Panels) -> ir.Function:
-    """The routine as an external symbol of a module that calls it."""
-    found = module.globals.get(tile.routine)
-    return ir.Function(module, SIGNATURE, tile.routine) if found is None else found
-
-
 def finite(module: ir.Module, tile: Panels) -> ir.Function:
     """`(panels, count) -> i1`: whether the first elements are neither infinite nor NaN."""
     name = f"tdsl_finite_f{8 * tile.bytes}"
@@ -90,13 +84,6 @@ def finite(module: ir.Module, tile: Panels) -> ir.Function:
     return f
 
 
-def microkernel_module(registers: Registers) -> ir.Module:
-    module = ir.Module("tdsl_microkernels")
-    for element in (ir.FloatType(), ir.DoubleType()):
-        _multiply(module, panels(element, registers))
-    return module
-
-
 @contextmanager
 def counted(b: ir.IRBuilder, stop: ir.Value, step: ir.Value, start: ir.Value | None = None
             ) -> Iterator[ir.Value]:  # fmt: skip
@@ -119,8 +106,9 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return intrinsic(b, "llvm.smin", [x, y])
 
 
-def _multiply(module: ir.Module, tile: Panels) -> None:
+def multiply(module: ir.Module, tile: Panels) -> None:
     function = ir.Function(module, SIGNATURE, tile.routine)
+    function.linkage = "internal"
     function.attributes.add("nounwind")
     pa, pb, pc, m, n, k, row, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))

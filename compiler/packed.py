@@ -77,6 +77,18 @@ class Operand:
         assert isinstance(s, Reduce)
         return s.loops
 
+    @property
+    def strided(self) -> Load | None:
+        """The load that is all of it, where nothing but strides sets it apart from others: an array
+        of its dtype, dense along its own index or, if transposed, the innermost reduced one."""
+        x = self.value
+        if not isinstance(x, Load) or x.guard is not None or x.gathered or x.checks:
+            return None
+        if self.guard is not None or len(self.reduced) > 2 or x.buffer.dtype is not x.dtype:
+            return None
+        step = x.offset.coefficient(self.reduced[-1].index if self.transposed else self.index)
+        return x if step is not None and step.const == 1 else None
+
 
 @dataclass(frozen=True, eq=False)
 class Contraction:

@@ -1,15 +1,13 @@
 """The CPU target: loops on one thread, vectors by the machine's features, object code.
 
-In: nests and the machine's features. Out: an LLVM module with `tdsl_run` and `tdsl_arena`, its
-object code, assembly, and loaded addresses. Left to others: all that is common to targets
-(`emit`), the call (`runtime`).
+In: nests and the machine's features. Out: LLVM modules with `tdsl_run` and `tdsl_arena`, and loaded
+addresses. Left to others: all that is common to targets (`emit`), their translation
+(`object_code`), the call (`runtime`).
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -25,70 +23,16 @@ from .frame import Frame
 from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant
 from .loops import Buffer, Loop, Nest
-from .microkernel import microkernel_module
+from .machine import Machine, data_layout, host, initialize, target_machine
+from .object_code import object_code, optimized
 from .packed import Contraction
+from .packed_blocks import contraction_module
 from .schedule import Schedule
 from .tile import Registers
 
 _POINTER = ir.PointerType()
 _ENTRY = ir.FunctionType(I64, [_POINTER] * 4)
 _COMMON = 4  # parameters that every kernel has
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What code is made for: drives every choice, and keys the cache. Feature names are LLVM's
-    (`+avx512f,+fma,…`); the name of the CPU plays no part."""
-
-    triple: str
-    features: str
-
-    def has(self, feature: str) -> bool:
-        return f"+{feature}" in self.features.split(",")
-
-    @property
-    def registers(self) -> Registers:
-        if self.triple.startswith("aarch64"):
-            return Registers(vector_bytes=16, accumulators=16)
-        if self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq"):
-            return Registers(vector_bytes=64, accumulators=16)
-        if self.has("avx2"):
-            return Registers(vector_bytes=32, accumulators=8)
-        return Registers(vector_bytes=16, accumulators=8)
-
-
-@cache
-def host() -> Machine:
-    """This machine."""
-    _initialize()
-    found = llvm.get_host_cpu_features()
-    on = sorted(name for name, enabled in found.items() if enabled)
-    features = ",".join(f"+{name}" for name in on)
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        features += ",-prefer-256-bit"  # else LLVM halves 512-bit vectors
-    return Machine(llvm.get_process_triple(), features)
-
-
-@cache
-def _initialize() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-
-
-@cache
-def target_machine(machine: Machine) -> llvm.TargetMachine:
-    """Shared by all compilations for `machine`."""
-    return _new_target_machine(machine)
-
-
-def _new_target_machine(machine: Machine) -> llvm.TargetMachine:
-    if machine != host():
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-    cpu = "x86-64" if machine.triple.startswith("x86_64") else ""
-    return llvm.Target.from_triple(machine.triple).create_target_machine(
-        cpu=cpu, features=machine.features, opt=2, reloc="pic", codemodel="default", jit=False
-    )
 
 
 @dataclass(frozen=True)
@@ -192,26 +136,43 @@ def _element(b: ir.IRBuilder, array: ir.Value, position: int, t: ir.Type) -> ir.
 # --------------------------------------------------------------------------- modules
 
 
+PART = 1500
+"""Instructions from which a module is worth a thread of its own to translate it."""
+
+
 def module_of(program: Schedule, machine: Machine) -> ir.Module:
     """All kernels, and the entry that calls them in order."""
+    *_, module = modules_of(program, machine, None)
+    return module
+
+
+def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> Iterator[ir.Module]:
+    """The same in modules of about `most` instructions, each as soon as it is emitted. The last
+    one has the entry."""
     fn = program.program.kernels.function
     target = CpuTarget(machine.registers)
-    # LLVM makes vscalef of llvm.ldexp; elsewhere it would call the C library lane by lane
-    module = TargetModule(fn.name, scales_by_powers=machine.registers.vector_bytes == 64)
-    module.triple = machine.triple
-    module.data_layout = str(target_machine(machine).target_data)
     arena = program.program.arena
     common = (fn.dims, len(fn.params))
-    kernels = [
-        emit_contraction(target, module, nest, *common, arena)
-        if isinstance(nest, Contraction)
-        else emit_nest(target, module, nest, *common)
-        for nest in program.nests
-    ]
+    module = _module(fn.name, machine)
+    kernels: list[ir.Function] = []
+    for nest in program.nests:
+        if most is not None and _instructions(module) >= most:
+            for kernel in kernels:
+                if kernel.module is module:
+                    kernel.linkage = ""
+            yield module
+            module = _module(fn.name, machine)
+        kernels.append(
+            emit_contraction(target, module, nest, *common, arena)
+            if isinstance(nest, Contraction)
+            else emit_nest(target, module, nest, *common)
+        )
     entry = ir.Function(module, _ENTRY, "tdsl_run")
     entry.attributes.add("nounwind")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
     for kernel in kernels:
+        if kernel.module is not module:
+            kernel = ir.Function(module, kernel.function_type, kernel.name)
         status = b.call(kernel, entry.args)
         if not program.checks:
             continue
@@ -222,7 +183,19 @@ def module_of(program: Schedule, machine: Machine) -> ir.Module:
         b.position_at_end(fine)
     b.ret(constant(I64, 0))
     _arena_function(module, arena + program.scratch, fn.dims)
+    yield module
+
+
+def _module(name: str, machine: Machine) -> ir.Module:
+    # LLVM makes vscalef of llvm.ldexp; elsewhere it would call the C library lane by lane
+    module = TargetModule(name, scales_by_powers=machine.registers.vector_bytes == 64)
+    module.triple = machine.triple
+    module.data_layout = data_layout(machine)
     return module
+
+
+def _instructions(module: ir.Module) -> int:
+    return sum(len(block.instructions) for f in module.functions for block in f.blocks)
 
 
 def _arena_function(module: ir.Module, size: Dim, dims: Sequence[str]) -> None:
@@ -246,44 +219,6 @@ def _arena_function(module: ir.Module, size: Dim, dims: Sequence[str]) -> None:
     b.ret(value(size))
 
 
-def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
-    """The module parsed, verified and cleaned up. The emitter has already shared, hoisted, unrolled
-    and vectorised: measured, LLVM's O1 to O3 make nothing faster and take longer than all else."""
-    module = llvm.parse_assembly(text)
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    builder = llvm.create_pass_builder(target_machine(machine), options)
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_simplify_cfg_pass()
-    passes.add_instruction_combine_pass()
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
-    return module
-
-
-def object_code(module: llvm.ModuleRef, machine: Machine) -> bytes:
-    with _addresses_as_emitted():
-        code: bytes = target_machine(machine).emit_object(module)
-    return code
-
-
-def assembly(module: llvm.ModuleRef, machine: Machine) -> str:
-    with _addresses_as_emitted():
-        return str(target_machine(machine).emit_assembly(module))
-
-
-@contextmanager
-def _addresses_as_emitted() -> Iterator[None]:
-    """Without LLVM's loop strength reduction: addresses are already built loop by loop. Measured:
-    as fast without, and 40 % of the time of code generation saved."""
-    llvm.set_option("tdsl", "-disable-lsr=true")
-    try:
-        yield
-    finally:
-        llvm.set_option("tdsl", "-disable-lsr=false")
-
-
 @dataclass(frozen=True)
 class Loaded:
     """Addresses of the two entries; `engine` keeps their memory."""
@@ -293,11 +228,19 @@ class Loaded:
     engine: llvm.ExecutionEngine
 
 
-def microkernel_code(machine: Machine) -> bytes:
+def entry_code(machine: Machine) -> bytes:
+    """Object code of the entry that all functions share."""
+    from .entry_code import entry_module
+
+    return object_code(optimized(str(entry_module()), machine), machine)
+
+
+def contraction_code(element: str, machine: Machine) -> bytes:
     """Object code of the routines that functions with contractions call."""
-    module = microkernel_module(machine.registers)
+    t = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[element]
+    module = contraction_module(CpuTarget(machine.registers), t)
     module.triple = machine.triple
-    module.data_layout = str(target_machine(machine).target_data)
+    module.data_layout = data_layout(machine)
     return object_code(optimized(str(module), machine), machine)
 
 
@@ -308,13 +251,19 @@ def _routines() -> list[llvm.ExecutionEngine]:
     pool = ir.Module("tdsl_pool")
     pool.triple = host().triple
     add_pool(pool)
-    pool_code = object_code(optimized(str(pool), host()), host())
-    engines = [_engine(pool_code), _engine(microkernel_code(host()))]
-    for engine, names in zip(engines, (POOL, PRODUCTS), strict=True):
-        for name in names:
-            if llvm.address_of_symbol(name) is None:  # else the run time's own, which has workers
-                llvm.add_symbol(name, engine.get_function_address(name))
+    code = object_code(optimized(str(pool), host()), host())
+    engines = [_published(code, POOL)]
+    for element, names in PRODUCTS.items():
+        engines.append(_published(contraction_code(element, host()), names))
     return engines
+
+
+def _published(code: bytes, names: Sequence[str]) -> llvm.ExecutionEngine:
+    engine = _engine(code)
+    for name in names:
+        if llvm.address_of_symbol(name) is None:  # else the run time's own, which has workers
+            llvm.add_symbol(name, engine.get_function_address(name))
+    return engine
 
 
 def load(code: bytes) -> Loaded:
@@ -327,9 +276,9 @@ def load(code: bytes) -> Loaded:
 
 
 def _engine(code: bytes) -> llvm.ExecutionEngine:
-    _initialize()
+    initialize()
     empty = llvm.parse_assembly("")
-    engine = llvm.create_mcjit_compiler(empty, _new_target_machine(host()))  # which it owns
+    engine = llvm.create_mcjit_compiler(empty, target_machine(host()))  # which it owns
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine

@@ -7,6 +7,7 @@ place where the run time calls the compiler's pipeline.
 from __future__ import annotations
 
 import functools
+import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,9 +27,11 @@ from .transforms import Transform, transform
 
 if TYPE_CHECKING:
     from ..compiler.graph import Function
+    from ..compiler.object_code import Later
 
 _entry_lock = threading.Lock()
 _pools: list[Pool] = []  # one, once the entry is loaded
+_started: dict[str, Later[bytes]] = {}
 
 
 def graph_of(source: Source, name: str, t: Transform | None) -> Function:
@@ -63,68 +66,77 @@ def native_of_graph(
         try:
             signature = from_json(stored.header["signature"])
             checks = [Check(*c) for c in stored.header["checks"]]
+            data = io.BytesIO(stored.data)
+            code = [data.read(size) for size in stored.header["objects"]]
         except (KeyError, TypeError, ValueError):
             pass  # written by something else: compile anew
         else:
             counters.cache_hits += 1
-            return _load(stored.data, owner(signature, checks))
+            return _load(code, owner(signature, checks))
+    _start("entry")
     code, signature, checks = compiled(graph(), arrays)
     header = {
+        "objects": [len(x) for x in code],
         "signature": to_json(signature),
         "checks": [[c.tensor, c.position] for c in checks],
     }
-    cache.put(key, header, code)
+    cache.put(key, header, b"".join(code))
     return _load(code, owner(signature, checks))
 
 
-def compiled(fn: Function, arrays: bool = False) -> tuple[bytes, Signature, list[Check]]:
+def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
     with stage("imports"):
         from ..compiler import build, pipeline, target_cpu
+        from ..compiler.machine import host
+        from ..compiler.object_code import Jobs
+        from ..compiler.packed import Contraction
         from ..compiler.python_entry import add_entry
 
     counters.compilations += 1
     ready = pipeline.simplified(fn)
-    host = target_cpu.host()
     with ready.scope.active():
-        stages = build.Build(ready, host)
+        stages = build.Build(ready, host())
         ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
         loops = stages.loops
-        with stage("emit"):
-            module = target_cpu.module_of(loops, host)
-            add_entry(module, ready, arrays)
-            text = str(module)
-        with stage("LLVM passes"):
-            optimized = target_cpu.optimized(text, host)
-        with stage("object code"):
-            code = target_cpu.object_code(optimized, host)
+        for nest in loops.nests:
+            if isinstance(nest, Contraction):
+                _start(f"contractions {nest.left.value.dtype}")
+        jobs = Jobs(host())
+        modules = target_cpu.modules_of(loops, host())
+        while True:
+            with stage("emit"):
+                module = next(modules, None)
+                if module is None:
+                    break
+                if "tdsl_run" in module.globals:
+                    add_entry(module, ready, arrays)
+                text = str(module)
+            jobs.start(text)
+        code = jobs.results()
     checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
     return code, signature_of(ready), checks
 
 
-def _load(code: bytes, owner: Owner) -> Native:
+def _load(code: Sequence[bytes], owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-        if any(name.encode() in code for name in PRODUCTS):
-            microkernels()
+        for element, (caller, *_) in PRODUCTS.items():
+            if any(caller.encode() in x for x in code):
+                contractions(element)
     with stage("load"):
-        return Native(LoadedCode(code), entry, owner.signature.name, names, owner)
+        return Native(LoadedCode(*code), entry, owner.signature.name, names, owner)
+
+
+# --------------------------------------------------------------------------- what all share
 
 
 @functools.cache
 def shared_entry() -> Entry:
-    """The native entry that all functions share, compiled once per machine."""
-
-    def code() -> bytes:
-        from ..compiler import target_cpu
-        from ..compiler.entry_code import entry_module
-
-        host = target_cpu.host()
-        return target_cpu.object_code(target_cpu.optimized(str(entry_module()), host), host)
-
+    """The native entry that all functions share."""
     with stage("shared entry"):
-        loaded = LoadedCode(_once_per_machine("entry", code))
+        loaded = LoadedCode(_code("entry"))
         _pools.append(Pool(loaded, usual()))
         return Entry(loaded, slow_call, out_of_range)
 
@@ -137,25 +149,45 @@ def pool() -> Pool:
 
 
 @functools.cache
-def microkernels() -> LoadedCode:
+def contractions(element: str) -> LoadedCode:
     """The routines of large contractions, which all functions share and find by name."""
-
-    def code() -> bytes:
-        from ..compiler import target_cpu
-
-        return target_cpu.microkernel_code(target_cpu.host())
-
-    with stage("microkernels"):
-        loaded = LoadedCode(_once_per_machine("microkernels", code))
-        loaded.publish(PRODUCTS)
+    with stage("contractions"):
+        loaded = LoadedCode(_code(f"contractions {element}"))
+        loaded.publish(PRODUCTS[element])
         return loaded
 
 
-def _once_per_machine(what: str, code: Callable[[], bytes]) -> bytes:
+def _start(what: str) -> None:
+    """Have a thread bring the code, so that it is there when it is wanted."""
+    if what not in _started:
+        from ..compiler.object_code import Later
+
+        _started[what] = Later(lambda: _once_per_machine(what))
+
+
+def _code(what: str) -> bytes:
+    started = _started.get(what)
+    try:
+        return _once_per_machine(what) if started is None else started.result()
+    except BaseException:
+        _started.pop(what, None)  # to be tried again
+        raise
+
+
+def _once_per_machine(what: str) -> bytes:
+    """The code of `entry`, or of `contractions` of an element type: from the disk cache, where it
+    was compiled before."""
     key = cache.key(what, machine_key())
     stored = cache.get(key)
     if stored is not None:
         return stored.data
-    made = code()
+    with stage(what.partition(" ")[0]):
+        from ..compiler import target_cpu
+        from ..compiler.machine import host
+
+        if what == "entry":
+            made = target_cpu.entry_code(host())
+        else:
+            made = target_cpu.contraction_code(what.removeprefix("contractions "), host())
     cache.put(key, {}, made)
     return made

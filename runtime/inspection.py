@@ -51,7 +51,7 @@ def stage_text(
     if stage == "ptx":
         return _ptx(ready)
     from ..compiler.build import Build
-    from ..compiler.target_cpu import host
+    from ..compiler.machine import host
 
     with ready.scope.active():
         return Build(ready, host()).text(stage)

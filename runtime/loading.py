@@ -34,12 +34,14 @@ def _target_machine() -> Any:
 
 
 class LoadedCode:
-    """Object code in executable memory, for as long as this lives."""
+    """Object code in executable memory, for as long as this lives. Several objects find each
+    other's symbols."""
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, *objects: bytes) -> None:
         machine = _target_machine()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for code in objects:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
     def address(self, symbol: str) -> int:

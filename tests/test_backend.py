@@ -16,7 +16,7 @@ from tdsl.compiler.artifact import evaluate
 from tdsl.compiler.build import Build, compile_cpu
 from tdsl.compiler.dims import dim, named
 from tdsl.compiler.dtypes import F32, F64, I32, I64, DType
-from tdsl.compiler.target_cpu import Machine
+from tdsl.compiler.machine import Machine
 
 from .native_functions import Native, agrees, at, comp, const, function, numbers, op, param, whole
 

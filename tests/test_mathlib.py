@@ -30,7 +30,7 @@ from tdsl.compiler.llvm_vector import (
     vector,
     width_of,
 )
-from tdsl.compiler.target_cpu import host
+from tdsl.compiler.machine import host
 from tdsl.tests.mathlib_reference import (
     DTYPE,
     Array,

@@ -9,9 +9,9 @@ from tdsl.compiler.build import Build
 from tdsl.compiler.dims import named
 from tdsl.compiler.dtypes import F32, F64, I8, I64, DType
 from tdsl.compiler.loops import Nest, Reduce
+from tdsl.compiler.machine import host
 from tdsl.compiler.scalar import index
 from tdsl.compiler.scalar import size as size_of
-from tdsl.compiler.target_cpu import host
 from tdsl.compiler.tile import split_loops
 
 from .native_functions import Native, at, comp, function, numbers, op, param, whole

@@ -1,0 +1,173 @@
+"""Packing: one operand of a packed contraction, as panels for the microkernel.
+
+In: an `Operand`. Out: a function that writes its values over stated ranges as panels, zeros or
+repeated values where a panel passes a range's end. Left to others: what is packed when
+(`packed_blocks`), values (`emit_values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import llvmlite.ir as ir
+
+from .emit_values import Values
+from .frame import Target, lanes_from
+from .instructions import I64, register_type
+from .llvm_vector import constant
+from .loops import Load, Loop, Nest, Reduce
+from .packed import Operand
+
+
+def _shaped(operand: Operand, width: int, lanes: int) -> Nest:
+    """The operand's nest with lanes: along its own index, whole panels at once; or along the
+    innermost reduced index, for as many rows as can be transposed in registers."""
+    nest = operand.nest
+    (s,) = nest.body
+    assert isinstance(s, Reduce)
+    *batch, along = nest.loops
+    if operand.transposed:
+        rows = min(width, lanes)
+        *outer, last = s.loops
+        s = replace(s, loops=(*outer, replace(last, lanes=lanes)))
+        return replace(nest, loops=(*batch, replace(along, copies=rows)), body=(s,))
+    lanes = min(width, lanes)
+    wide = replace(along, lanes=lanes, copies=width // lanes)
+    return replace(nest, loops=(*batch, wide), body=(s,))
+
+
+class Pack(Values):
+    """`(…, ranges, panels)`: the operand over these ranges, in panels of `width`."""
+
+    def __init__(
+        self,
+        target: Target,
+        module: ir.Module,
+        operand: Operand,
+        dims: Sequence[str],
+        param_count: int,
+        width: int,
+        lanes: int,
+    ) -> None:
+        super().__init__(target, module, _shaped(operand, width, lanes), dims, param_count)
+        self.operand, self.width = operand, width
+        (s,) = self.nest.body
+        assert isinstance(s, Reduce)
+        self.statement = s
+
+    def run(self) -> ir.Function:
+        self.find_dependencies()
+        self.start_values()
+        along = self.nest.loops[-1]
+        b = self.b
+        self.first = self.range_of(along)[0]
+        self.counts = [self.count(loop) for loop in self.statement.loops]
+        self.depth = self.counts[0]
+        for n in self.counts[1:]:
+            self.depth = b.mul(self.depth, n)
+        self.hoist()
+        if self.operand.transposed:
+            self.target.output_loops(self, self.nest.loops, lambda: self.walk(0, None, self.panel))
+        else:  # whole rows in order, each spread over all panels
+            *batch, along = self.nest.loops
+            self.target.output_loops(self, batch, lambda: self.walk(0, None, self.spread))
+        self.target.finish(self)
+        return self.function
+
+    def count(self, loop: Loop) -> ir.Value:
+        if loop.index not in self.ranges:
+            return self.size(loop.extent)
+        low, high = self.range_of(loop)
+        return self.b.sub(high, low)
+
+    def walk(
+        self, level: int, position: ir.Value | None, inside: Callable[[ir.Value], None]
+    ) -> None:
+        """`inside` for every place of the reduced indices from `level` on; it is given the number
+        of the place."""
+        loop = self.statement.loops[level]
+        self.hoist_values(self.order[self.statement], {})
+
+        def body(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            b, here = self.b, self.base[loop.index]
+            if loop.index in self.ranges:
+                here = b.sub(here, self.range_of(loop)[0])
+            if position is not None:
+                here = b.add(b.mul(position, self.counts[level]), here)
+            if level + 1 < len(self.statement.loops):
+                self.walk(level + 1, here, inside)
+            else:
+                inside(here)
+            return ()
+
+        self.target.reduced_loop(self, loop, (), body)
+
+    def spread(self, position: ir.Value) -> None:
+        """The values of one place, over all panels."""
+        along = self.nest.loops[-1]
+        self.hoist_values(self.order[self.statement], {})
+
+        def body(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            to = self.place(position)
+            self.lane_mask({})
+            for copy in range(along.copies):
+                x = self.element({along.index: copy})
+                self.store_row(x, self.moved(to, constant(I64, copy * along.lanes)), None)
+            return ()
+
+        self.target.reduced_loop(self, along, (), body)
+
+    def panel(self, position: ir.Value) -> None:
+        """Some columns of one panel, at as many places as a vector holds."""
+        along = self.nest.loops[-1]
+        to = self.place(position)
+        rows = [self.element({along.index: copy}) for copy in range(along.copies)]
+        for k, x in enumerate(transposed(self.b, rows)):
+            # a row narrower than a vector: the next one overwrites what stands after it
+            at = k * (self.width if len(rows) == self.lanes else self.lanes)
+            self.store_row(x, self.moved(to, constant(I64, at)), None)
+
+    def place(self, position: ir.Value) -> ir.Value:
+        """Where the first of the current columns stands at a place."""
+        b, along = self.b, self.nest.loops[-1]
+        done = b.sub(self.base[along.index], self.first)
+        within = b.and_(done, constant(I64, self.width - 1))
+        at = b.add(b.mul(b.sub(done, within), self.depth), within)
+        at = b.add(at, b.mul(position, constant(I64, self.width)))
+        return self.moved(self.function.args[-1], at)
+
+    def element(self, at: dict[int, int]) -> ir.Value:
+        x = self.splat(self.value(self.operand.value, at))
+        if self.operand.guard is None:
+            return x
+        holds = self.splat(self.value(self.operand.guard, at))
+        return self.b.select(holds, x, constant(x.type, 0))
+
+    def moved(self, p: ir.Value, by: ir.Value) -> ir.Value:
+        return self.b.gep(p, [by], source_etype=register_type(self.operand.value.dtype))
+
+    def start_values(self) -> None:
+        """Pointers and sizes stand at the start of the function."""
+        for x in self.order[self.statement]:
+            if isinstance(x, Load):
+                self.pointer(x.buffer)
+                for _, step in x.offset.terms:
+                    self.size(step)
+        for loop in (*self.nest.loops, *self.statement.loops):
+            self.size(loop.extent)
+
+
+def transposed(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """`rows` of vectors, a power of two of them, as their elements in the other order: first those
+    of lane 0, one of each row, and so on."""
+    lanes = rows[0].type.count
+    half = lanes // 2
+    low = tuple(x for k in range(half) for x in (k, lanes + k))
+    high = tuple(x for k in range(half, lanes) for x in (k, lanes + k))
+    for _ in range(len(rows).bit_length() - 1):
+        pairs = list(zip(rows[: len(rows) // 2], rows[len(rows) // 2 :], strict=True))
+        rows = [
+            b.shuffle_vector(x, y, lanes_from(which)) for x, y in pairs for which in (low, high)
+        ]
+    return rows

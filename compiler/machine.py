@@ -1,0 +1,71 @@
+"""The machines that code is made for: their features, and LLVM's view of them.
+
+In: nothing. Out: `Machine`, this one (`host`), and LLVM's target machines. Left to others: what is
+emitted for a machine (`target_cpu`), and its translation (`object_code`).
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from .tile import Registers
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What code is made for: drives every choice, and keys the cache. Feature names are LLVM's
+    (`+avx512f,+fma,…`); the name of the CPU plays no part."""
+
+    triple: str
+    features: str
+
+    def has(self, feature: str) -> bool:
+        return f"+{feature}" in self.features.split(",")
+
+    @property
+    def registers(self) -> Registers:
+        if self.triple.startswith("aarch64"):
+            return Registers(vector_bytes=16, accumulators=16)
+        if self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq"):
+            return Registers(vector_bytes=64, accumulators=16)
+        if self.has("avx2"):
+            return Registers(vector_bytes=32, accumulators=8)
+        return Registers(vector_bytes=16, accumulators=8)
+
+
+@cache
+def host() -> Machine:
+    """This machine."""
+    initialize()
+    found = llvm.get_host_cpu_features()
+    on = sorted(name for name, enabled in found.items() if enabled)
+    features = ",".join(f"+{name}" for name in on)
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        features += ",-prefer-256-bit"  # else LLVM halves 512-bit vectors
+    return Machine(llvm.get_process_triple(), features)
+
+
+@cache
+def initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def data_layout(machine: Machine) -> str:
+    return str(target_machine(machine).target_data)
+
+
+def target_machine(machine: Machine) -> llvm.TargetMachine:
+    """One of the caller's own: no two threads may use the same."""
+    if machine != host():
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    cpu = "x86-64" if machine.triple.startswith("x86_64") else ""
+    return llvm.Target.from_triple(machine.triple).create_target_machine(
+        cpu=cpu, features=machine.features, opt=2, reloc="pic", codemodel="default", jit=False
+    )

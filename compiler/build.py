@@ -11,6 +11,7 @@ from functools import cached_property
 
 from . import object_code, target_cpu
 from .artifact import Array, Artifact, RequiredSize, encode
+from .bands import banded
 from .dtypes import DType
 from .fuse import fuse
 from .graph import Comp, Function, Requirement
@@ -34,7 +35,7 @@ class Build:
     @cached_property
     def kernels(self) -> Kernels:
         with stage("fuse"):
-            out = fuse(self.function, self.machine.registers)
+            out = banded(fuse(self.function, self.machine.registers), self.machine.registers)
             if VERIFY:
                 verify_kernels(out)
         return out

@@ -82,7 +82,11 @@ class _Emitter(Reductions):
     def store(self, s: Store) -> None:
         b = self.b
         element = memory_type(s.buffer.dtype)
-        for at in self.copies_of(self.loops):
+        every = list(self.copies_of(self.loops))
+        if s.is_update:  # a copy that repeats the last point must read what the others read
+            for at in every:
+                self.value(s.value, at)
+        for at in every:
             x = self.value(s.value, at)
             address = self.address(s.buffer, s.offset, at)
             if self.lane_index is None:

@@ -30,11 +30,22 @@ def emit_nest(
     work = operations(nest)
     if not splittable(nest) or (work.const is not None and work.const < WORTH_A_FORK):
         return emit(target, module, nest, dims, param_count)
-    loop = nest.loops[0]
-    part_nest = replace(nest, name=f"{nest.name}_part", ranged=(loop.index,))
+    part_nest = replace(nest, name=f"{nest.name}_part", ranged=(nest.loops[0].index,))
     part = emit(target, module, part_nest, dims, param_count)
-    frame = _Split(target, module, nest, dims, param_count)
-    frame.run(part, loop, work)
+    return split(target, module, nest, nest.loops[0], part, dims)
+
+
+def split(
+    target: Target,
+    module: ir.Module,
+    nest: Nest,
+    loop: Loop,
+    part: ir.Function,
+    dims: Sequence[str],
+) -> ir.Function:
+    """The function of a nest that `part` computes for any range of a loop."""
+    frame = _Split(target, module, nest, dims, 0)
+    frame.run(part, loop, operations(nest))
     return frame.function
 
 

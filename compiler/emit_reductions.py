@@ -16,7 +16,7 @@ from . import instructions as ins
 from .emit_values import Values
 from .frame import Copies, formatted, lanes_from
 from .instructions import DOUBLE, I32, I64, register_type
-from .llvm_vector import constant, intrinsic, vector, width_of
+from .llvm_vector import constant, element_of, intrinsic, vector, width_of
 from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, conjuncts, postorder
 
 
@@ -200,8 +200,9 @@ class Reductions(Values):
         state = self.target.joined(self, loops, state, lambda x, y: self.merge(a, x, y))
         out = state[-1]
         held = register_type(a.result.dtype, width_of(out.type))
-        if a.position is None and out.type != held:
-            out = self.b.fptrunc(out, held)
+        if a.position is None and a.result.dtype.is_float and out.type != held:
+            wider = element_of(held) == DOUBLE
+            out = self.b.fpext(out, held) if wider else self.b.fptrunc(out, held)
         return out if a.position is not None else ins.rounded(self.b, out, a.result.dtype)
 
     def pairwise(self, a: Accumulator, copies: list[list[ir.Value]]) -> list[ir.Value]:

@@ -128,6 +128,7 @@ def workers_can_sleep() -> bool:
 PRODUCTS = {
     element: (
         f"tdsl_contract_{element}",
+        f"tdsl_contract_rows_{element}",
         *(
             f"tdsl_pack_{side}{how}_{element}"
             for side in ("left", "right")

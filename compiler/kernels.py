@@ -25,16 +25,45 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Band:
+    """The kernels from `first` up to `last`, which run one after another for some rows at a time,
+    so that what one leaves is in the cache when the next reads it.
+
+    The rows are the first `shared` indices of every kernel: of its output; or, for one in
+    `summed`, of what it sums over: the sum is then made in parts. What they read of each other,
+    they read at the same row.
+    """
+
+    first: int
+    last: int
+    shared: int
+    summed: frozenset[int]
+
+    def __contains__(self, kernel: int) -> bool:
+        return self.first <= kernel < self.last
+
+
+@dataclass(frozen=True)
 class Kernels:
     """`function` with every comprehension's body over primitives, and its kernels in order."""
 
     function: Function
     kernels: tuple[Kernel, ...]
+    bands: tuple[Band, ...] = ()
+
+    def band(self, kernel: int) -> Band | None:
+        """The band in which a kernel runs."""
+        return next((band for band in self.bands if kernel in band), None)
 
     def __str__(self) -> str:
         lines = [f"kernels of {self.function.name}"]
         for k, kernel in enumerate(self.kernels):
-            lines.append(f"kernel {k}:")
+            band = self.band(k)
+            if band is not None and band.first == k:
+                rows = "row" if band.shared == 1 else f"{band.shared} indices"
+                lines.append(f"kernels {band.first} to {band.last - 1}, by the first {rows}:")
+            sums = ", in parts" if band is not None and k in band.summed else ""
+            lines.append(f"kernel {k}{sums}:")
             lines += ["    " + line for c in kernel.comps for line in comp_text(c).split("\n")]
         return "\n".join(lines) + "\n"
 
@@ -48,7 +77,8 @@ def verify_kernels(kernels: Kernels) -> None:
     """Invariants: every comprehension stands in exactly one kernel; what a kernel reads is an
     input, or comes from an earlier kernel, or from an earlier member at the same indices; members
     of a kernel have the same output extents; scatters stand alone; bodies hold primitives only;
-    every output is produced."""
+    every output is produced; bands do not overlap, and a kernel reads the sums of its own band in
+    no kernel of it but the one that makes them."""
     done: set[Node] = set(kernels.function.params)
     for kernel in kernels.kernels:
         inside: set[Node] = set()
@@ -65,3 +95,11 @@ def verify_kernels(kernels: Kernels) -> None:
             inside.add(c)
         done |= inside
     assert set(kernels.function.outputs) <= done, "an output is not produced"
+    for before, band in zip((None, *kernels.bands), kernels.bands, strict=False):
+        assert before is None or before.last <= band.first, "bands overlap"
+        made = {c: k for k in range(band.first, band.last) for c in kernels.kernels[k].comps}
+        for c, k in made.items():
+            assert c.target is None, "a scatter in a band"
+            for n in operands(c):
+                where = made.get(n, k) if isinstance(n, Comp) else k
+                assert where == k or where not in band.summed, "a sum is read before it is whole"

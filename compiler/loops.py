@@ -152,6 +152,11 @@ class Store:
     offset: Linear
     value: Value
 
+    @property
+    def is_update(self) -> bool:
+        """Whether it stores where it reads."""
+        return any(isinstance(x, Load) and x.buffer is self.buffer for x in postorder([self.value]))
+
 
 @dataclass(frozen=True, eq=False)
 class Fill:

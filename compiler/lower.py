@@ -50,7 +50,8 @@ from .tile import Preference, Registers, preference
 
 @dataclass(frozen=True)
 class LoopProgram:
-    """The nests in order, and what their checks mean."""
+    """The nests in order, and what their checks mean. A nest of a band runs over the rows that its
+    caller states."""
 
     program: Program
     nests: tuple[Nest, ...]
@@ -59,18 +60,25 @@ class LoopProgram:
 
 def lower(program: Program) -> LoopProgram:
     checks: list[IndexCheck] = []
-    nests = [
-        _Lowering(program.stored, kernel, checks).nest(f"kernel{k}")
-        for k, kernel in enumerate(program.kernels.kernels)
-    ]
+    nests: list[Nest] = []
+    for k, kernel in enumerate(program.kernels.kernels):
+        band = program.kernels.band(k)
+        shared, summed = (0, False) if band is None else (band.shared, k in band.summed)
+        lowering = _Lowering(program.stored, kernel, checks, shared, summed)
+        nests.append(lowering.nest(f"kernel{k}"))
     return LoopProgram(program, tuple(nests), tuple(checks))
+
+
+def lone_nest(kernel: Kernel) -> Nest:
+    """The nest of a kernel, wherever its operands live."""
+    nodes = {n: None for c in kernel.comps for n in (c, *operands(c))}
+    stored = {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in nodes}
+    return _Lowering(stored, kernel, []).nest("alone")
 
 
 def preferred_tile(c: Comp, registers: Registers) -> Preference:
     """The tile that `c` wants when it stands alone, wherever its operands live."""
-    stored = {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in (c, *operands(c))}
-    nest = _Lowering(stored, Kernel((c,)), []).nest("alone")
-    return preference(nest, registers)
+    return preference(lone_nest(Kernel((c,))), registers)
 
 
 def strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -92,6 +100,10 @@ class _Lowering:
     stored: Mapping[Node, tuple[Buffer, ...]]
     kernel: Kernel
     checks: list[IndexCheck]
+    shared: int = 0
+    """In a band, how many of the first indices of the output, or, if `summed`, of the reduced
+    ones, are its rows: they are merged into one, and with no other."""
+    summed: bool = False
     known: dict[Node, Value] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -99,7 +111,7 @@ class _Lowering:
         head = self.kernel.comps[0]
         rank = len(head.extents) if head.target is not None else head.rank
         numbers = self.numbered(rank)
-        merged = _mergeable(self.kernel.comps, numbers)
+        merged = _mergeable(self.kernel.comps, numbers) - self.rows(numbers)
         self.extents = _merged_extents(self.kernel.comps, numbers, merged)
         self.dropped = merged
         for c in self.kernel.comps:
@@ -116,7 +128,18 @@ class _Lowering:
             for k, n in numbers[head].items()
             if k < rank and n in self.extents
         )
-        return Nest(name, str(head.span), tuple(fills), loops, tuple(body), self.names)
+        ranged = tuple(n for n in sorted(self.rows(numbers)))
+        return Nest(name, str(head.span), tuple(fills), loops, tuple(body), self.names, ranged)
+
+    def rows(self, numbers: dict[Comp, dict[int, int]]) -> frozenset[int]:
+        """The indices that count the rows of a band."""
+        if not self.shared:
+            return frozenset()
+        if not self.summed:
+            return frozenset({self.shared - 1})
+        return frozenset(
+            numbers[c][c.rank + self.shared - 1] for c in self.kernel.comps if c.reducer is not None
+        )
 
     def numbered(self, rank: int) -> dict[Comp, dict[int, int]]:
         """For every member, its own index numbers to the nest's."""

@@ -115,13 +115,15 @@ class Contraction:
         return product(tuple(x.extent for x in self.left.reduced[2:]))
 
     @property
-    def scratch(self) -> tuple[int, int]:
-        """Bytes for the panels of both operands."""
-        size = self.left.value.dtype.size
+    def depth(self) -> Dim:
+        """The extents of all reduced indices."""
+        return product(tuple(x.extent for x in self.left.reduced))
+
+    @property
+    def most_depth(self) -> int:
+        """The most of it that is packed at a time."""
         most = self.inner.const
-        depth = max(DEPTH, most if most is not None and most <= SPREAD else SPREAD)
-        slack = 64 * 64  # a transposed panel's last stores pass its end
-        return ROWS * depth * size + slack, COLUMNS * depth * size + slack
+        return max(DEPTH, most if most is not None and most <= SPREAD else SPREAD)
 
 
 def contraction(nest: Nest, registers: Registers) -> Contraction | None:

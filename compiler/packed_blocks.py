@@ -3,6 +3,7 @@
 In: what the machine offers. Out: a module, compiled once per machine, with (for f32 and f64)
 
     i64  tdsl_contract(ptr task)
+    i64  tdsl_contract_rows(ptr task, i64 low, i64 high, ptr panels)
     void tdsl_pack_left(ptr task, ptr ranges, ptr panels), …_left_transposed, …_right, …
 
 and the microkernel they stand on. A task is words on the caller's stack that say what a contraction
@@ -10,7 +11,8 @@ is: the functions that are its own, where its operands and its result stand, and
 loop: its extent, and by how many elements the result and both operands move with it. `ranges` holds
 the first and one past the last value of every loop. The routine decides whether panels pay, shares
 the result out among threads, goes through it block by block, has both operands packed, and calls
-what follows the sums after the last block of them.
+what follows the sums after the last block of them. `tdsl_contract_rows` does so for some values of
+the first batch index, on the thread that calls it.
 
 The packing routines serve operands that are plain reads; a kernel brings its own for others. Left
 to others: how a task is written (`emit_packed`), what packing is (`emit_panels`).
@@ -23,6 +25,41 @@ from contextlib import ExitStack
 
 import llvmlite.ir as ir
 
+from .contraction_task import (
+    ALONE,
+    AT_BATCH,
+    AT_COLUMNS,
+    AT_LAST,
+    AT_OUTER,
+    AT_ROWS,
+    BATCHES,
+    BYTES,
+    DIRECT,
+    DIRECT_ROWS,
+    ENTRY,
+    EXTENT,
+    FIELD_NAMES,
+    FINITE,
+    INNER,
+    LEFT,
+    LEFT_BYTES,
+    LEFT_STEP,
+    LOOP_NAMES,
+    OUT,
+    OUT_STEP,
+    PACK,
+    PANELS,
+    RECORD,
+    RECORDS,
+    REST,
+    RIGHT,
+    RIGHT_STEP,
+    START,
+    WORK,
+    field,
+    stack,
+    word,
+)
 from .dims import dim, named
 from .dtypes import F32, F64
 from .emit_panels import Pack
@@ -41,71 +78,14 @@ from .packed import (
     WORTH_A_BATCH,
     WORTH_PACKING,
     WORTH_SHARING,
-    Contraction,
     Operand,
 )
 
 CONTRACT = ir.FunctionType(I64, [POINTER])
+CONTRACT_ROWS = ir.FunctionType(I64, [POINTER, I64, I64, POINTER])
 STEP = ir.FunctionType(VOID, [POINTER] * 3)  # (task, ranges, panels)
 _DIRECT = ir.FunctionType(I64, [POINTER] * 4)
-
-# --------------------------------------------------------------------------- tasks
-
-ENTRY = (0, 1, 2, 3)  # the entry's pointers
-(
-    DIRECT,  # the function for small sizes
-    REST,  # what follows the sums, or NULL
-    PANELS,  # memory for panels
-    LEFT_BYTES,  # of it, for those of the left operand
-    BYTES,  # and for both
-    OUT,  # where the result starts
-    WORK,  # multiplications in all
-    INNER,  # extents of all reduced loops that have no record
-    BATCHES,  # how many batch loops
-    LEFT,
-) = range(4, 14)
-# … from LEFT on, and from RIGHT on, about an operand
-PACK, START, FINITE, ALONE, SIDE = range(5)  # ALONE: no batch loop moves it
-RIGHT = LEFT + SIDE
-RECORDS = RIGHT + SIDE
-# … then a record for each loop
-EXTENT, OUT_STEP, LEFT_STEP, RIGHT_STEP, RECORD = range(5)
-AT_COLUMNS, AT_ROWS, AT_OUTER, AT_LAST, AT_BATCH = range(
-    5
-)  # its place; the reduced loops outside in
-_LOOP_NAMES = ("columns", "rows", "outer", "last")
-_FIELD_NAMES = ("extent", "out", "left", "right")
-
-
-def size(batches: int) -> int:
-    """Words of a task."""
-    return RECORDS + RECORD * (AT_BATCH + batches)
-
-
-def field(place: int, which: int) -> int:
-    """The word of a loop's record."""
-    return RECORDS + RECORD * place + which
-
-
-def loops_of(c: Contraction) -> dict[int, Loop]:
-    """The loops that have records, by their places."""
-    *outer, last = c.left.reduced[:2]
-    found = {AT_COLUMNS: c.columns, AT_ROWS: c.rows, AT_LAST: last}
-    found |= dict.fromkeys([AT_OUTER] if outer else [], *outer)
-    return found | {AT_BATCH + k: loop for k, loop in enumerate(c.batch)}
-
-
-def word(b: ir.IRBuilder, base: ir.Value, k: int, t: ir.Type = I64) -> ir.Value:
-    return b.load(b.gep(base, [constant(I64, k)], source_etype=I64), typ=t)
-
-
-def stack(b: ir.IRBuilder, words: int) -> ir.Value:
-    """Memory of the function's own."""
-    with b.goto_entry_block():
-        memory = b.alloca(ir.ArrayType(I64, words))
-    memory.type = POINTER
-    return memory
-
+_DIRECT_ROWS = ir.FunctionType(I64, [POINTER] * 4 + [I64] * 2)
 
 # --------------------------------------------------------------------------- names
 
@@ -117,6 +97,11 @@ def _suffix(tile: Panels) -> str:
 def contract(module: ir.Module, tile: Panels) -> ir.Function:
     """The routine as an external symbol of a module that calls it."""
     return _external(module, CONTRACT, f"tdsl_contract_{_suffix(tile)}")
+
+
+def contract_rows(module: ir.Module, tile: Panels) -> ir.Function:
+    """The same for `tdsl_contract_rows`."""
+    return _external(module, CONTRACT_ROWS, f"tdsl_contract_rows_{_suffix(tile)}")
 
 
 def shared_pack(module: ir.Module, tile: Panels, side: str, transposed: bool) -> ir.Function:
@@ -141,8 +126,16 @@ def contraction_module(target: Target, element: ir.Type) -> ir.Module:
     for side, width in (("left", tile.rows), ("right", tile.columns)):
         for transposed in (False, True):
             _pack(target, module, tile, side, width, transposed)
-    _contract(module, tile, _part(module, tile))
+    part = _part(module, tile)
+    _contract(module, tile, part)
+    _contract_rows(module, tile, part)
     return module
+
+
+def _not_hot(f: ir.Function) -> None:
+    """LLVM need not look for the best code: the time is spent in what `f` calls."""
+    for attribute in ("nounwind", "noinline", "optnone"):
+        f.attributes.add(attribute)
 
 
 # --------------------------------------------------------------------------- plain operands
@@ -152,12 +145,12 @@ def _pack(
     target: Target, module: ir.Module, tile: Panels, side: str, width: int, transposed: bool
 ) -> None:
     """The packing of a read whose strides are the task's."""
-    dims = [f"{loop}_{what}" for loop in _LOOP_NAMES for what in _FIELD_NAMES]
+    dims = [f"{loop}_{what}" for loop in LOOP_NAMES for what in FIELD_NAMES]
     name = _pack_name(tile, side, transposed)
     operand = _plain_operand(tile, side, transposed, f"{name}_ranges")
     own = Pack(target, module, operand, dims, 1, width, tile.lanes).run()
     f = ir.Function(module, STEP, name)
-    f.attributes.add("nounwind")
+    _not_hot(f)
     task, ranges, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     about, step = (LEFT, LEFT_STEP) if side == "left" else (RIGHT, RIGHT_STEP)
@@ -177,11 +170,11 @@ def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Oper
     along = AT_ROWS if side == "left" else AT_COLUMNS
     contiguous = AT_LAST if transposed else along
     loops = {
-        k: Loop(k, named(f"{_LOOP_NAMES[k]}_extent"), Kind.SERIAL)
+        k: Loop(k, named(f"{LOOP_NAMES[k]}_extent"), Kind.SERIAL)
         for k in (along, AT_OUTER, AT_LAST)
     }
     steps = tuple(
-        (k, dim(1) if k == contiguous else named(f"{_LOOP_NAMES[k]}_{side}")) for k in loops
+        (k, dim(1) if k == contiguous else named(f"{LOOP_NAMES[k]}_{side}")) for k in loops
     )
     buffer = Buffer("operand", dtype, (), "param", 0, dim(0))
     value = Load(buffer, Linear(steps, dim(0)), (), None, (), True, dtype)
@@ -193,7 +186,7 @@ def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Oper
         (),
         (loops[along],),
         (reduced,),
-        dict(enumerate(_LOOP_NAMES)),
+        dict(enumerate(LOOP_NAMES)),
         (along, AT_OUTER, AT_LAST),
         Buffer("panels", dtype, (), "block", 0, dim(0)),
     )
@@ -209,22 +202,12 @@ _SHARED = (AT_BATCH, AT_COLUMNS, AT_ROWS)  # ranges that may be shared out; of a
 
 def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     f = contract(module, tile)
-    f.attributes.add("nounwind")
+    _not_hot(f)
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    work, inner = word(b, task, WORK), word(b, task, INNER)
+    work = word(b, task, WORK)
     batch, n, m = extents = [word(b, task, field(k, EXTENT)) for k in _SHARED]
-    depth = inner
-    for k in (AT_OUTER, AT_LAST):
-        depth = b.mul(depth, word(b, task, field(k, EXTENT)))
-    each = b.mul(b.mul(m, n), depth)
-    large = b.and_(
-        b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
-        b.icmp_signed(">=", work, constant(I64, WORTH_PACKING)),
-    )
-    for x, least in ((m, tile.rows), (n, tile.lanes // 2), (depth, 8)):
-        large = b.and_(large, b.icmp_signed(">=", x, constant(I64, least)))
-    large = b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+    large = _is_large(b, task, tile)
     directly = f.append_basic_block("directly")
     here = ir.IRBuilder(directly)
     entry = [word(here, task, k, POINTER) for k in ENTRY]
@@ -266,11 +249,51 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     b.ret(constant(I64, 0))
 
 
+def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
+    f = contract_rows(module, tile)
+    _not_hot(f)
+    task, low, high, memory = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    entry = [word(b, task, k, POINTER) for k in ENTRY]
+    direct = Callee(word(b, task, DIRECT_ROWS, POINTER), _DIRECT_ROWS)
+    with b.if_then(b.not_(_is_large(b, task, tile))):
+        b.ret(b.call(direct, [*entry, low, high]))
+    words = stack(b, _SHARES + len(_SHARED))
+    b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
+    one = constant(I64, 1)
+    for k, share in enumerate([one, *(word(b, task, field(x, EXTENT)) for x in _SHARED[1:])]):
+        b.store(share, b.gep(words, [constant(I64, _SHARES + k)], source_etype=I64))
+    with counted(b, high, one, low) as at:
+        b.store(constant(I64, FINE), words)
+        b.call(part, [words, at, memory])
+        failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
+        with b.if_then(failed, likely=False):
+            b.call(direct, [*entry, at, b.add(at, one)])
+    b.ret(constant(I64, 0))
+
+
+def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
+    """Whether panels pay."""
+    inner = word(b, task, INNER)
+    n, m = (word(b, task, field(k, EXTENT)) for k in (AT_COLUMNS, AT_ROWS))
+    depth = inner
+    for k in (AT_OUTER, AT_LAST):
+        depth = b.mul(depth, word(b, task, field(k, EXTENT)))
+    each = b.mul(b.mul(m, n), depth)
+    large = b.and_(
+        b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
+        b.icmp_signed(">=", word(b, task, WORK), constant(I64, WORTH_PACKING)),
+    )
+    for x, least in ((m, tile.rows), (n, tile.lanes // 2), (depth, 8)):
+        large = b.and_(large, b.icmp_signed(">=", x, constant(I64, least)))
+    return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+
+
 def _part(module: ir.Module, tile: Panels) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
     f.linkage = "internal"
-    f.attributes.add("nounwind")
+    _not_hot(f)
     words, number, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     one, none = constant(I64, 1), constant(I64, 0)
@@ -373,7 +396,7 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
     t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64])
     f = ir.Function(module, t, "tdsl_packing")
     f.linkage = "internal"
-    f.attributes.add("nounwind")
+    _not_hot(f)
     task, ranges, memory, which = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     is_left = b.icmp_signed("==", which, constant(I64, 0))

@@ -5,7 +5,9 @@ wants them, a value read by its own kernel only stays in registers, the rest sha
 Left to others: loops (`lower`).
 
 Offsets are sizes in the named dims, so one plan serves every size. A slot is taken again when a
-value of the same symbolic size (or provably smaller) comes after the last read of the old one.
+value of the same symbolic size (or provably smaller) comes after the last read of the old one, or
+replaces it element by element. A value that is made and read in one band has room for the band's
+rows only.
 """
 
 from __future__ import annotations
@@ -14,21 +16,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .dims import Dim, dim, product, provably_nonnegative
+from .dtypes import F64
 from .graph import Comp, Node, operands
-from .kernels import Kernels
+from .inline import reads_of
+from .kernels import Band, Kernel, Kernels, is_identity_read
 from .loops import Buffer
 from .show import node_name
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
+MOST_PARTS = 32
+"""Of the sums of a band: each has room for its own."""
+
+
 @dataclass(frozen=True)
 class Lifetime:
-    """`buffer` holds its value from kernel `first` (which writes it) to kernel `last`."""
+    """`buffer` holds its value from kernel `first` (which writes it) to kernel `last`. `over` is
+    what it replaces element by element."""
 
     buffer: Buffer
     first: int
     last: int
+    over: Buffer | None = None
+
+
+@dataclass(frozen=True)
+class BandRoom:
+    """What a band keeps. `slots` are the bytes of one row in each of its pieces of memory; each
+    of `values` lives in one of them. Of `parts`, the sums so far: those of one part, and where all
+    parts stand."""
+
+    slots: tuple[Dim, ...]
+    values: tuple[tuple[Buffer, int], ...]
+    parts: Mapping[Comp, tuple[Buffer, Buffer]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,7 @@ class Program:
     stored: Mapping[Node, tuple[Buffer, ...]]
     lifetimes: tuple[Lifetime, ...]
     arena: Dim
+    rooms: Mapping[Band, BandRoom]
 
     def __str__(self) -> str:
         fn = self.kernels.function
@@ -47,7 +69,12 @@ class Program:
         for b in (b for buffers in self.stored.values() for b in buffers):
             dims = ", ".join(str(d) for d in b.shape)
             where = f"at {b.offset}" if b.space == "arena" else f"{b.space} {b.position}"
+            if b.space == "band":
+                where = f"{self._slot(b)} bytes for each row of the band"
             lines.append(f"  {b.name}: {b.dtype}[{dims}]  {where}{self._span(b)}")
+        for room in self.rooms.values():
+            for c, (_, all_parts) in room.parts.items():
+                lines.append(f"  {all_parts.name}: parts of {node_name(c)}  at {all_parts.offset}")
         for k, kernel in enumerate(self.kernels.kernels):
             made = [
                 " = ".join([node_name(c), *(b.name for b in self.stored.get(c, ()))])
@@ -57,6 +84,9 @@ class Program:
             ]
             lines.append(f"  kernel {k}: {', '.join(made)}")
         return "\n".join(lines) + "\n"
+
+    def _slot(self, b: Buffer) -> Dim:
+        return next(r.slots[k] for r in self.rooms.values() for v, k in r.values if v is b)
 
     def _span(self, b: Buffer) -> str:
         return next((f"  kernels {t.first}–{t.last}" for t in self.lifetimes if t.buffer is b), "")
@@ -74,32 +104,114 @@ def plan(kernels: Kernels) -> Program:
         stored[out] = (*stored.get(out, ()), buffer)
 
     last = _last_reads(kernels)
-    slots: list[tuple[Dim, Dim, int]] = []  # (offset, bytes, the last kernel that reads it)
-    end = dim(0)
+    memory = _Memory([], dim(0))
+    rooms: dict[Band, BandRoom] = {}
     lifetimes: list[Lifetime] = []
+    first_free = len(fn.params) + len(fn.outputs)  # behind them in the table of pointers
     for k, kernel in enumerate(kernels.kernels):
+        band = kernels.band(k)
+        # a value from outside a band is needed as long as the band runs
+        begin, end = (k, k) if band is None else (band.first, band.last - 1)
+        if band is not None and k == band.first:
+            own = _Memory([], dim(0))
+            values: list[tuple[Buffer, int]] = []
+            parts: dict[Comp, tuple[Buffer, Buffer]] = {}
         for c in kernel.comps:
+            if band is not None and k in band.summed and c.reducer is not None:
+                dtype = F64 if c.dtype.is_float and c.reducer == "sum" else c.dtype
+                shape = (dim(MOST_PARTS), *c.shape)
+                name = _fresh(f"{c.name or 't'}_parts", taken)
+                slot = memory.place(_bytes(shape, dtype.size), begin, end, None)
+                place = Buffer(name, dtype, shape, "arena", 0, memory.slots[slot].offset)
+                position = first_free + len(values) + len(parts)
+                part = _fresh(f"{c.name or 't'}_part", taken)
+                parts[c] = Buffer(part, dtype, c.shape, "band", position, dim(0)), place
+                lifetimes.append(Lifetime(place, begin, end))
             if c in stored or (last.get(c, k) == k and c.target is None):
                 continue
-            size = _bytes(c)
-            free = (
-                s
-                for s in range(len(slots))
-                if slots[s][2] < k and provably_nonnegative(slots[s][1] - size)
-            )
-            s = next(free, -1)
-            if s < 0:
-                offset, room = end, size
-                end = end + size
-                slots.append((offset, room, 0))
-                s = len(slots) - 1
-            offset, room, _ = slots[s]
-            slots[s] = (offset, room, last.get(c, k))
+            until = last.get(c, k)
             name = _fresh(c.name or "t", taken)
-            buffer = Buffer(name, c.dtype, c.shape, "arena", 0, offset)
+            old = _replaced(c, kernel, k, stored, last)
+            if band is not None and until in band and k not in band.summed:
+                slot = own.place(product(c.shape[band.shared :]) * c.dtype.size, k, until, old)
+                position = first_free + len(values) + len(parts)
+                buffer = Buffer(name, c.dtype, c.shape, "band", position, dim(0))
+                values.append((buffer, slot))
+                own.slots[slot].holds = buffer
+            else:
+                within = kernels.band(until)
+                until = until if within is None else within.last - 1
+                slot = memory.place(
+                    _bytes(c.shape, c.dtype.size), begin, until, old if band is None else None
+                )
+                buffer = Buffer(name, c.dtype, c.shape, "arena", 0, memory.slots[slot].offset)
+                memory.slots[slot].holds = buffer
+                over = old if old is not None and old.offset == buffer.offset else None
+                lifetimes.append(Lifetime(buffer, begin, until, over))
             stored[c] = (buffer,)
-            lifetimes.append(Lifetime(buffer, k, last.get(c, k)))
-    return Program(kernels, stored, tuple(lifetimes), end)
+        if band is not None and k == band.last - 1:
+            rooms[band] = BandRoom(tuple(s.size for s in own.slots), tuple(values), parts)
+    return Program(kernels, stored, tuple(lifetimes), memory.end, rooms)
+
+
+@dataclass
+class _Slot:
+    """`size` bytes at `offset`, taken up to kernel `until`."""
+
+    offset: Dim
+    size: Dim
+    until: int
+    holds: Buffer | None = None
+
+
+@dataclass
+class _Memory:
+    slots: list[_Slot]
+    end: Dim
+
+    def place(self, size: Dim, first: int, until: int, old: Buffer | None) -> int:
+        """The slot of a value of `size` bytes that lives from kernel `first` to `until` and may
+        take the place of `old`."""
+        for n, slot in enumerate(self.slots):
+            free = slot.until < first or (old is not None and slot.holds is old)
+            if free and provably_nonnegative(slot.size - size):
+                slot.until, slot.holds = until, None
+                return n
+        self.slots.append(_Slot(self.end, size, until))
+        self.end = self.end + size
+        return len(self.slots) - 1
+
+
+def _replaced(
+    c: Comp,
+    kernel: Kernel,
+    k: int,
+    stored: Mapping[Node, tuple[Buffer, ...]],
+    last: dict[Node, int],
+) -> Buffer | None:
+    """What `c` reads element by element and nothing reads after it, so that `c` may stand in its
+    place: its kernel then has no loops inside, and stores nothing else."""
+    if any(x.reducer is not None or x.target is not None for x in kernel.comps):
+        return None
+    if any(x is not c and (x in stored or last.get(x, k) != k) for x in kernel.comps):
+        return None
+    for n in operands(c):
+        buffers = stored.get(n, ())
+        if (
+            len(buffers) == 1
+            and buffers[0].space in ("arena", "band")
+            and last[n] == k
+            and n.shape == c.shape
+            and n.dtype.size == c.dtype.size
+            and all(
+                is_identity_read(r, c.rank)
+                for x in kernel.comps
+                for r in reads_of(x)
+                if r.tensor is n
+            )
+        ):
+            return buffers[0]
+    return None
 
 
 def _fresh(base: str, taken: set[str]) -> str:
@@ -122,9 +234,9 @@ def _last_reads(kernels: Kernels) -> dict[Node, int]:
     return out
 
 
-def _bytes(c: Comp) -> Dim:
+def _bytes(shape: tuple[Dim, ...], size: int) -> Dim:
     """Bytes of a value, up to a multiple of the alignment."""
-    raw = product(c.shape) * c.dtype.size
+    raw = product(shape) * size
     return (raw + (ALIGNMENT - 1)) // ALIGNMENT * ALIGNMENT
 
 
@@ -144,7 +256,10 @@ def verify_program(program: Program) -> None:
         for b in program.lifetimes:
             if a is not b and a.buffer.offset == b.buffer.offset:
                 empty = any(x.buffer.shape and _is_zero(x.buffer) for x in (a, b))
-                assert empty or a.last < b.first or b.last < a.first, "two live values share a slot"
+                apart = (
+                    a.last < b.first or b.last < a.first or a.buffer is b.over or b.buffer is a.over
+                )
+                assert empty or apart, "two live values share a slot"
 
 
 def _is_zero(b: Buffer) -> bool:

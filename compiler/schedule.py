@@ -1,7 +1,7 @@
 """The schedule of a CPU: which nests are packed contractions, and the tiles of all.
 
 In: a `LoopProgram`. Out: a `Schedule`, ready to be emitted. Left to others: how a tile is chosen
-(`tile`), what a contraction is (`packed`).
+(`tile`), what a contraction is (`packed`), what a band is (`band_nests`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .artifact import IndexCheck
+from .band_nests import BandNest, band_nest, band_text, verify_band
 from .loops import Nest, nest_text, verify_nest
 from .lower import LoopProgram
 from .packed import Contraction, contraction, contraction_text
@@ -19,34 +20,57 @@ from .tile import Registers, tile
 
 @dataclass(frozen=True)
 class Schedule:
-    """What runs, in order. The contractions' panels take `scratch` bytes behind the arena."""
+    """What runs, in order."""
 
     program: Program
-    nests: tuple[Nest | Contraction, ...]
+    nests: tuple[Nest | Contraction | BandNest, ...]
     checks: tuple[IndexCheck, ...]
-    scratch: int
 
     def __str__(self) -> str:
-        return "\n".join(
-            contraction_text(n) if isinstance(n, Contraction) else nest_text(n) for n in self.nests
-        )
+        return "\n".join(_text(n) for n in self.nests)
+
+
+def _text(n: Nest | Contraction | BandNest) -> str:
+    match n:
+        case Nest():
+            return nest_text(n)
+        case Contraction():
+            return contraction_text(n)
+        case BandNest():
+            return band_text(n)
 
 
 def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
-    nests: list[Nest | Contraction] = []
-    scratch = 0
-    for nest in lowered.nests:
-        tiled = tile(nest, registers)
-        found = contraction(nest, registers)
-        if found is None:
-            nests.append(with_partial_sums(tiled))
-        else:
-            nests.append(replace(found, direct=tiled))
-            scratch = max(scratch, sum(found.scratch))
-    return Schedule(lowered.program, tuple(nests), lowered.checks, scratch)
+    nests: list[Nest | Contraction | BandNest] = []
+    program = lowered.program
+    k = 0
+    while k < len(lowered.nests):
+        band = program.kernels.band(k)
+        if band is None:
+            nests.append(_scheduled(lowered.nests[k], registers))
+            k += 1
+            continue
+        own = lowered.nests[band.first : band.last]
+        tiled = [_scheduled(n, registers) for n in own]
+        made = band_nest(band, own, tiled, program.rooms[band])
+        nests.append(replace(made, ends=tuple(tile(n, registers) for n in made.ends)))
+        k = band.last
+    return Schedule(program, tuple(nests), lowered.checks)
+
+
+def _scheduled(nest: Nest, registers: Registers) -> Nest | Contraction:
+    tiled = tile(nest, registers)
+    found = contraction(nest, registers)
+    return with_partial_sums(tiled) if found is None else replace(found, direct=tiled)
 
 
 def verify_schedule(made: Schedule) -> None:
     """Invariants: every nest is a valid one, a contraction's direct one as well."""
     for nest in made.nests:
-        verify_nest(nest.direct if isinstance(nest, Contraction) else nest)
+        match nest:
+            case BandNest():
+                verify_band(nest)
+            case Contraction():
+                verify_nest(nest.direct)
+            case Nest():
+                verify_nest(nest)

@@ -14,14 +14,16 @@ from functools import cache
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
 
+from .band_nests import BandNest
 from .dims import Dim, provably_positive
-from .emit_packed import emit_contraction
+from .emit_band import band_scratch, emit_band
+from .emit_packed import contraction_scratch, emit_contraction
 from .emit_parallel import emit_nest
 from .entry_table import POOL, PRODUCTS
 from .fork_join import add_pool
 from .frame import Frame
 from .instructions import I1, I64
-from .llvm_vector import TargetModule, constant
+from .llvm_vector import TargetModule, constant, intrinsic
 from .loops import Buffer, Loop, Nest
 from .machine import Machine, data_layout, host, initialize, target_machine
 from .object_code import object_code, optimized
@@ -162,11 +164,14 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
                     kernel.linkage = ""
             yield module
             module = _module(fn.name, machine)
-        kernels.append(
-            emit_contraction(target, module, nest, *common, arena)
-            if isinstance(nest, Contraction)
-            else emit_nest(target, module, nest, *common)
-        )
+        match nest:
+            case BandNest():
+                made = emit_band(target, module, nest, *common, len(fn.outputs), arena)
+            case Contraction():
+                made = emit_contraction(target, module, nest, *common, arena)
+            case Nest():
+                made = emit_nest(target, module, nest, *common)
+        kernels.append(made)
     entry = ir.Function(module, _ENTRY, "tdsl_run")
     entry.attributes.add("nounwind")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
@@ -182,7 +187,7 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
         b.ret(status)
         b.position_at_end(fine)
     b.ret(constant(I64, 0))
-    _arena_function(module, arena + program.scratch, fn.dims)
+    _arena_function(module, program, fn.dims, machine.registers)
     yield module
 
 
@@ -198,7 +203,10 @@ def _instructions(module: ir.Module) -> int:
     return sum(len(block.instructions) for f in module.functions for block in f.blocks)
 
 
-def _arena_function(module: ir.Module, size: Dim, dims: Sequence[str]) -> None:
+def _arena_function(
+    module: ir.Module, program: Schedule, dims: Sequence[str], registers: Registers
+) -> None:
+    """How many bytes a call needs: the arena, and behind it what one kernel may use."""
     function = ir.Function(module, ir.FunctionType(I64, [_POINTER]), "tdsl_arena")
     function.attributes.add("nounwind")
     b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -216,7 +224,17 @@ def _arena_function(module: ir.Module, size: Dim, dims: Sequence[str]) -> None:
             total = b.add(total, product)
         return total
 
-    b.ret(value(size))
+    most: ir.Value = constant(I64, 0)
+    for nest in program.nests:
+        match nest:
+            case BandNest():
+                needed = band_scratch(b, value, nest, registers)
+            case Contraction():
+                needed = contraction_scratch(b, value, nest, registers)
+            case Nest():
+                continue
+        most = intrinsic(b, "llvm.smax", [most, needed])
+    b.ret(b.add(value(program.program.arena), most))
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def test_large_calls_are_shared_out(program: Any) -> None:
     for name, args in _calls(program).items():
         before = jobs()
         getattr(program, name)(*args)
-        assert (jobs() > before) == (name != "total"), name
+        assert jobs() > before, name
     before = jobs()
     program.pointwise(np.zeros(100, np.float32))
     assert jobs() == before

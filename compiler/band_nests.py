@@ -1,0 +1,189 @@
+"""A band as loops: its nests, which run over some rows at a time, and what its sums need.
+
+In: the nests of a band's kernels, and the room of its values. Out: a `BandNest`: for every block of
+rows the nests run in order; a sum over the rows becomes three nests: one that clears a part, one
+that adds a block of rows to it, and one that adds up all parts. Left to others: how many rows a
+block has, and who runs it (`emit_band`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .dims import Dim, dim
+from .graph import REDUCERS
+from .instructions import identity
+from .kernels import Band
+from .loops import (
+    Apply,
+    Buffer,
+    Fill,
+    Kind,
+    Linear,
+    Load,
+    Loop,
+    Nest,
+    Number,
+    Reduce,
+    Result,
+    Statement,
+    Store,
+    Value,
+    nest_text,
+    postorder,
+    values_of,
+    verify_nest,
+)
+from .packed import Contraction, contraction_text, rebuilt
+from .plan import MOST_PARTS, BandRoom
+
+
+@dataclass(frozen=True, eq=False)
+class BandNest:
+    """`rows` is the extent of the `shared` indices, `row_bytes` what one row takes of all that the
+    stages read and write by rows. `stages` run for every block; `starts` before the blocks of a
+    part of the rows, `ends` when all parts are done: over the parts that there are."""
+
+    name: str
+    source: str
+    shared: int
+    rows: Dim
+    row_bytes: Dim
+    starts: tuple[Nest, ...]
+    stages: tuple[Nest | Contraction, ...]
+    ends: tuple[Nest, ...]
+    room: BandRoom
+
+
+def band_nest(
+    band: Band, nests: Sequence[Nest], tiled: Sequence[Nest | Contraction], room: BandRoom
+) -> BandNest:
+    """The nests of the band's kernels, in its order; `tiled` are the same ones with their tiles."""
+    starts: list[Nest] = []
+    stages: list[Nest | Contraction] = []
+    ends: list[Nest] = []
+    parts = iter(room.parts.values())
+    touched: dict[str, Dim] = {}
+    for k, (nest, stage) in enumerate(zip(nests, tiled, strict=True), band.first):
+        rows = _shared_extent(nest)
+        touched |= _row_bytes(nest)
+        if k in band.summed:
+            assert isinstance(stage, Nest)
+            many = sum(isinstance(s, Reduce) for s in nest.body)
+            start, stage, end = _in_parts(nest, stage, [next(parts) for _ in range(many)])
+            starts.append(start)
+            ends.append(end)
+        stages.append(stage)
+    total = sum(touched.values(), dim(0))
+    name = f"{nests[0].name}_band"
+    source, shared = nests[0].source, band.shared
+    return BandNest(
+        name, source, shared, rows, total, tuple(starts), tuple(stages), tuple(ends), room
+    )
+
+
+def _shared_extent(nest: Nest) -> Dim:
+    loops = [*nest.loops, *(x for s in nest.body if isinstance(s, Reduce) for x in s.loops)]
+    return next(x.extent for x in loops if x.index in nest.ranged)
+
+
+def _row_bytes(nest: Nest) -> dict[str, Dim]:
+    """Of every buffer that is walked by rows, by name."""
+    out: dict[str, Dim] = {}
+    for s in nest.body:
+        places = [(x.buffer, x.offset) for x in postorder(values_of(s)) if isinstance(x, Load)]
+        if isinstance(s, Store):
+            places.append((s.buffer, s.offset))
+        for buffer, offset in places:
+            for k in nest.ranged:
+                step = offset.coefficient(k)
+                if step is not None:
+                    out[buffer.name] = step * buffer.dtype.size
+    return out
+
+
+# --------------------------------------------------------------------------- sums in parts
+
+
+def _in_parts(
+    nest: Nest, tiled: Nest, parts: Sequence[tuple[Buffer, Buffer]]
+) -> tuple[Nest, Nest, Nest]:
+    """What clears a part, what adds some rows to it (in the tiles of `tiled`), and what adds up all
+    parts."""
+    reduces = [s for s in tiled.body if isinstance(s, Reduce)]
+    number = max(nest.index_names) + 1
+    names = {**nest.index_names, number: "part"}
+    dense, step = [], dim(1)
+    for loop in reversed(nest.loops):
+        dense.append((loop.index, step))
+        step = step * loop.extent
+    at = Linear(tuple(sorted(dense)), dim(0))
+    fills: list[Fill] = []
+    stage: list[Statement] = []
+    stores: list[Statement] = []
+    end: list[Statement] = []
+    made: dict[Value, Value] = {}
+    for s, (part, whole) in zip(reduces, parts, strict=True):
+        (a,) = s.accumulators
+        combine = REDUCERS[a.reducer].combine
+        assert combine is not None
+        fills.append(Fill(part, Number(identity(a.reducer, part.dtype), part.dtype)))
+        block = Result(a.result.name, part.dtype)
+        stage.append(replace(s, accumulators=(replace(a, result=block),)))
+        so_far = Load(part, at, (), None, (), True, part.dtype)
+        stores.append(Store(part, at, Apply(combine, (so_far, block), part.dtype)))
+        total = Result(a.result.name, part.dtype)
+        place = Linear((*at.terms, (number, step)), dim(0))
+        one = Load(whole, place, (), None, (), True, part.dtype)
+        loop = Loop(number, dim(MOST_PARTS), Kind.SERIAL)
+        end.append(Reduce((loop,), (replace(a, result=total, value=one, guard=None),)))
+        same = total.dtype is a.result.dtype
+        made[a.result] = total if same else Apply("cast", (total,), a.result.dtype)
+    rest = [s for s in nest.body if isinstance(s, Store)]
+    for x in postorder(v for s in rest for v in values_of(s)):
+        if x not in made:
+            made[x] = rebuilt(x, made)
+    end += [replace(s, value=made[s.value]) for s in rest]
+    first = replace(
+        nest, name=f"{nest.name}_start", fills=tuple(fills), loops=(), body=(), ranged=()
+    )
+    last = replace(
+        nest, name=f"{nest.name}_end", body=tuple(end), index_names=names, ranged=(number,)
+    )
+    return first, replace(tiled, body=(*stage, *stores)), last
+
+
+# --------------------------------------------------------------------------- text, verifier
+
+
+def band_text(band: BandNest) -> str:
+    """Short pseudo-code."""
+    lines = [f"{band.name}:  # {band.source}"]
+
+    def put(depth: int, nest: Nest | Contraction) -> None:
+        text = contraction_text(nest) if isinstance(nest, Contraction) else nest_text(nest)
+        lines.extend("  " * depth + line for line in text.rstrip().split("\n"))
+
+    depth = 1
+    if band.ends:
+        lines.append(f"  parallel part of 0:{band.rows}")
+        depth = 2
+        for nest in band.starts:
+            put(depth, nest)
+    kind = "for" if band.ends else "parallel"
+    lines.append("  " * depth + f"{kind} block of 0:{band.rows}, {band.row_bytes} bytes a row")
+    for stage in band.stages:
+        put(depth + 1, stage)
+    for nest in band.ends:
+        put(1, nest)
+    return "\n".join(lines) + "\n"
+
+
+def verify_band(band: BandNest) -> None:
+    """Invariants: every nest is a valid one; every stage runs over rows, as many as all others."""
+    for nest in (*band.starts, *band.stages, *band.ends):
+        verify_nest(nest.direct if isinstance(nest, Contraction) else nest)
+    for stage in band.stages:
+        nest = stage.direct if isinstance(stage, Contraction) else stage
+        assert nest.ranged and _shared_extent(nest) == band.rows, "a stage without the band's rows"

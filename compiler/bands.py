@@ -1,0 +1,185 @@
+"""Bands: kernels that share their outer indices run together, some rows at a time.
+
+In: `Kernels`, and what the target offers. Out: the same kernels, those of a band next to each
+other. Left to others: where a band's values live (`plan`), how it runs (`band_nests`).
+
+A softmax reads its row three times: the second and third time it is in the cache. Where all that
+reads a value is in its band, only a few rows of it ever exist: attention keeps no table of scores
+for the whole batch. A sum over the rows is made in parts, so that it can share their band, and so
+that several threads can work on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from . import scalar as sc
+from .dims import Dim, product
+from .graph import REDUCERS, Comp, Node
+from .inline import reads_of
+from .kernels import Band, Kernel, Kernels
+from .loops import Nest, Reduce
+from .lower import lone_nest
+from .packed import contraction
+from .tile import Registers
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """How a kernel can take part: `most` of its first indices may be shared; they are those of its
+    output, or, if it is `summed`, those of its sums. `touched` is what it reads or makes by them:
+    tensors with the most leading indices at which every read agrees."""
+
+    summed: bool
+    most: int
+    extents: tuple[Dim, ...]
+    touched: dict[Node, int]
+
+
+@dataclass(eq=False)
+class _Forming:
+    kernels: list[Kernel] = field(default_factory=list)
+    ways: list[_Rows | None] = field(default_factory=list)
+    shared: int = 0
+
+    def made(self) -> dict[Node, _Rows | None]:
+        return {c: way for k, way in zip(self.kernels, self.ways, strict=True) for c in k.comps}
+
+
+def banded(kernels: Kernels, registers: Registers) -> Kernels:
+    """The bands of a CPU."""
+    forming: list[_Forming] = []
+    place: dict[Node, int] = {}
+    for kernel in kernels.kernels:
+        ways = _ways(kernel, registers)
+        first = max((place[n] for n in _operands(kernel) if n in place), default=0)
+        for g in range(len(forming) - 1, first - 1, -1):
+            joined = next(
+                (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1]), None
+            )
+            if joined is not None:
+                forming[g].ways.append(joined[0])
+                forming[g].shared = joined[1]
+                forming[g].kernels.append(kernel)
+                break
+        else:
+            g = len(forming)
+            way = ways[0] if ways else None
+            forming.append(_Forming([kernel], [way], 0 if way is None else way.most))
+        for c in kernel.comps:
+            place[c] = g
+    order: list[Kernel] = []
+    bands: list[Band] = []
+    for group in forming:
+        first = len(order)
+        order += group.kernels
+        summed = [n for n, way in enumerate(group.ways, first) if way is not None and way.summed]
+        if group.shared and (len(group.kernels) > 1 or summed):
+            bands.append(Band(first, len(order), group.shared, frozenset(summed)))
+    return Kernels(kernels.function, tuple(order), tuple(bands))
+
+
+def _operands(kernel: Kernel) -> Iterable[Node]:
+    own = set(kernel.comps)
+    return dict.fromkeys(r.tensor for c in kernel.comps for r in reads_of(c) if r.tensor not in own)
+
+
+def _shared(kernel: Kernel, way: _Rows, group: _Forming) -> int:
+    """How many indices the group shares once the kernel has joined it; 0 if it cannot, or if that
+    brings nothing."""
+    made = group.made()
+    shared = min(way.most, group.shared)
+    gain = False
+    for n in _operands(kernel):
+        if n in made:
+            maker = made[n]
+            if maker is None or maker.summed:
+                return 0
+            shared = min(shared, way.touched.get(n, 0))
+            gain = True
+        elif n in way.touched:
+            gain |= any(w is not None and n in w.touched for w in group.ways)
+    head = group.ways[0]
+    if head is None or not gain:
+        return 0
+    while shared and (
+        head.extents[:shared] != way.extents[:shared] or product(head.extents[:shared]).const == 1
+    ):
+        shared -= 1
+    return shared
+
+
+# --------------------------------------------------------------------------- one kernel
+
+
+def _ways(kernel: Kernel, registers: Registers) -> list[_Rows]:
+    if kernel.comps[0].target is not None:
+        return []
+    nest = lone_nest(kernel)
+    found = contraction(nest, registers)
+    ways: list[_Rows] = []
+    c = kernel.comps[0]
+    batch = nest.loops[:1] if found is None else [x for x in nest.loops[:1] if x in found.batch]
+    if batch:
+        ways.append(_rows(kernel, False, batch[0].index + 1, c.extents[: c.rank]))
+    if found is None and _sums_only(kernel):
+        ways += _summed(kernel, nest)
+    return ways
+
+
+def _sums_only(kernel: Kernel) -> bool:
+    """Whether every reduction of the kernel can be made in parts, and reads no other one."""
+    own = set(kernel.comps)
+    return any(c.reducer is not None for c in kernel.comps) and all(
+        c.reducer is None
+        or (REDUCERS[c.reducer].combine is not None and not own & {r.tensor for r in reads_of(c)})
+        for c in kernel.comps
+    )
+
+
+def _summed(kernel: Kernel, nest: Nest) -> list[_Rows]:
+    reduced = [c for c in kernel.comps if c.reducer is not None]
+    reduces = [s for s in nest.body if isinstance(s, Reduce)]
+    extents = reduced[0].extents[reduced[0].rank :]
+    most = len(extents)
+    first = reduced[0].rank
+    for c, s in zip(reduced, reduces, strict=True):
+        if not s.loops:
+            return []
+        # the numbers of a comprehension's reduced indices follow each other
+        most = min(most, s.loops[0].index - first + 1)
+        first += len(c.extents) - c.rank
+        while most and extents[:most] != c.extents[c.rank : c.rank + most]:
+            most -= 1
+    return [_rows(kernel, True, most, extents)] if most > 0 else []
+
+
+def _rows(kernel: Kernel, summed: bool, most: int, extents: tuple[Dim, ...]) -> _Rows:
+    touched: dict[Node, int] = {}
+    for c in kernel.comps:
+        if summed and c.reducer is None:
+            # computed when all parts are done, from whatever is complete by then
+            touched |= dict.fromkeys((r.tensor for r in reads_of(c)), 0)
+            continue
+        base = c.rank if summed else 0
+        for r in reads_of(c):
+            agree = 0
+            while agree < min(most, len(r.indices)) and r.indices[agree] is sc.index(base + agree):
+                agree += 1
+            touched[r.tensor] = min(agree, touched.get(r.tensor, agree))
+    touched |= dict.fromkeys(kernel.comps, 0 if summed else most)
+    return _Rows(summed, most, extents, {n: k for n, k in touched.items() if k})
+
+
+def reads_rows(c: Comp, shared: int, summed: bool) -> list[Node]:
+    """What a member of a band reads at its rows."""
+    base = c.rank if summed else 0
+    rows = [sc.index(base + k) for k in range(shared)]
+    return list(
+        dict.fromkeys(
+            r.tensor
+            for r in reads_of(c)
+            if len(r.indices) >= shared and all(r.indices[k] is rows[k] for k in range(shared))
+        )
+    )

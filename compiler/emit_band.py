@@ -1,0 +1,398 @@
+"""A band as code: blocks of rows through all stages, and parts of the rows on several threads.
+
+In: a `BandNest`. Out: functions of the module, the last of which carries the band's name. Left to
+others: the stages themselves (`emit`, `emit_packed`).
+
+How many rows a block has, and how many blocks a part, depends on the sizes alone: so do the bits of
+a sum over the rows. Rows so long that a block of them would not stay in the cache, or so few that
+there is nothing to share out, are run stage by stage instead, each over all rows and on all
+threads.
+
+The stages find the band's values in the table of pointers, behind the outputs: every part has a
+table of its own. A pointer is that of row 0, wherever the block's rows stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import llvmlite.ir as ir
+
+from . import fork_join
+from .band_nests import BandNest
+from .dims import Dim, dim, product
+from .dtypes import BOOL
+from .emit import emit
+from .emit_packed import contraction_scratch, emit_rows
+from .emit_parallel import operations, splittable
+from .fork_join import up
+from .frame import Frame, Target
+from .instructions import I1, I8, I64
+from .llvm_vector import constant, intrinsic
+from .loops import Buffer, Load, Loop, Nest, postorder, values_of
+from .microkernel import POINTER, counted, minimum
+from .packed import Contraction
+from .plan import ALIGNMENT, MOST_PARTS
+from .tile import Registers
+
+BLOCK = 1 << 18
+"""Bytes of the rows of a block: they stay in a core's own cache."""
+
+LONGEST = 1 << 22
+"""Bytes of a block that is still worth it: longer ones are no better than whole arrays."""
+
+FEWEST = 4  # blocks: fewer are run stage by stage
+
+_PARTS_SO_FAR = 4  # a block has at least as many times the bytes that a part of the sums has
+
+
+class Sizes:
+    """The numbers on which a band decides, as code of a frame or of anything else that makes the
+    sizes of dims."""
+
+    def __init__(self, b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> None:
+        self.b = b
+        self.rows = size(band.rows)
+        one = constant(I64, 1)
+        row = self.at_least(size(band.row_bytes), one)
+        parts = size(part_bytes(band))
+        each = b.sdiv(constant(I64, BLOCK), row)
+        wanted = up(b, b.mul(parts, constant(I64, _PARTS_SO_FAR)), row)
+        each = self.at_least(self.at_least(each, wanted), one)
+        many = b.and_(each, constant(I64, -16))
+        each = b.select(b.icmp_signed(">", many, constant(I64, 0)), many, each)
+        self.block = self.at_least(minimum(b, each, self.rows), one)
+        blocks = up(b, self.rows, self.block)
+        fits = b.icmp_signed("<=", b.mul(self.block, row), constant(I64, LONGEST))
+        enough = b.icmp_signed(">=", blocks, constant(I64, FEWEST))
+        whole = b.icmp_signed("<=", b.mul(self.rows, row), constant(I64, BLOCK))
+        self.banded = b.and_(fits, b.or_(enough, whole))
+        per_part = self.at_least(up(b, blocks, constant(I64, MOST_PARTS)), one)
+        self.part = b.mul(per_part, self.block)
+        self.parts = up(b, self.rows, self.part)
+        # stage by stage, all rows are one block
+        self.room = b.select(self.banded, self.block, self.rows)
+
+    def at_least(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        return intrinsic(self.b, "llvm.smax", [x, y])
+
+    def bytes_of(self, rows: ir.Value, row_bytes: ir.Value) -> ir.Value:
+        """Of so many rows, up to a multiple of the alignment."""
+        raw = self.b.add(self.b.mul(rows, row_bytes), constant(I64, ALIGNMENT - 1))
+        return self.b.and_(raw, constant(I64, -ALIGNMENT))
+
+
+def part_bytes(band: BandNest) -> Dim:
+    """Of one part of all sums."""
+    sums = (part for part, _ in band.room.parts.values())
+    return sum((product(p.shape) * p.dtype.size for p in sums), dim(0))
+
+
+def band_scratch(
+    b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest, registers: Registers
+) -> ir.Value:
+    """The bytes that a thread needs."""
+    sizes = Sizes(b, size, band)
+    total = panel_room(b, size, band, registers)
+    for slot in band.room.slots:
+        total = b.add(total, sizes.bytes_of(sizes.room, size(slot)))
+    return total
+
+
+def emit_band(
+    target: Target,
+    module: ir.Module,
+    band: BandNest,
+    dims: Sequence[str],
+    param_count: int,
+    output_count: int,
+    scratch: Dim,
+) -> ir.Function:
+    """The band's function; a thread's own memory may stand at `scratch` bytes in the arena."""
+    common = (dims, param_count)
+    starts = [emit(target, module, n, *common) for n in band.starts]
+    ends = [emit(target, module, n, *common) for n in band.ends]
+    stages: list[_Stage] = []
+    for stage in band.stages:
+        if isinstance(stage, Contraction):
+            rows, whole = emit_rows(target, module, stage, *common, scratch)
+            stages.append(_Stage(rows, whole, 1, stage))
+        else:
+            part = emit(target, module, stage, *common)
+            stages.append(_Stage(part, None, len(stage.ranged), stage))
+    code = _Code(band, tuple(starts), tuple(stages), tuple(ends), param_count + output_count)
+    part_nest = Nest(
+        f"{band.name}_part", band.source, (), (), (), {}, (_ROWS, _NUMBER), _memory(band)
+    )
+    part = _Part(target, module, part_nest, *common)
+    part.run(code)
+    whole = _Whole(target, module, Nest(band.name, band.source, (), (), (), {}), *common)
+    whole.run(code, part.function, scratch)
+    return whole.function
+
+
+_ROWS, _NUMBER = range(2)  # ranges of a part: its rows; its number, and how many rows a block has
+
+
+def _memory(band: BandNest) -> Buffer:
+    """A thread's own: panels, then the values of the band's rows."""
+    return Buffer(f"{band.name}_memory", BOOL, (), "block", 0, dim(0))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """`rows` computes some rows, given as `ranges` equal pairs, and for a contraction memory;
+    `whole`, of a contraction, all of them."""
+
+    rows: ir.Function
+    whole: ir.Function | None
+    ranges: int
+    nest: Nest | Contraction
+
+
+@dataclass(frozen=True)
+class _Code:
+    """The functions of a band. `outside` counts the pointers that all parts have in common."""
+
+    band: BandNest
+    starts: tuple[ir.Function, ...]
+    stages: tuple[_Stage, ...]
+    ends: tuple[ir.Function, ...]
+    outside: int
+
+
+class _Rows(Frame):
+    """What the code of a part, and that of the whole, have in common."""
+
+    def hoist(self) -> None:
+        pass
+
+    def table(self, code: _Code) -> ir.Value:
+        """The table of pointers, with room for those of the band."""
+        b, band = self.b, code.band
+        many = code.outside + len(band.room.values) + len(band.room.parts)
+        with b.goto_entry_block():
+            table = b.alloca(ir.ArrayType(POINTER, many))
+        table.type = POINTER
+        copy = [table, self.function.args[0], constant(I64, 8 * code.outside), constant(I1, 0)]
+        intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])
+        return table
+
+    def put(self, table: ir.Value, position: int, pointer: ir.Value) -> None:
+        self.b.store(pointer, self.b.gep(table, [constant(I64, position)], source_etype=POINTER))
+
+    def moved(self, pointer: ir.Value, by: ir.Value) -> ir.Value:
+        return self.b.gep(pointer, [by], source_etype=I8)
+
+    def point_to_sums(self, band: BandNest, table: ir.Value, number: ir.Value) -> None:
+        for part, whole in band.room.parts.values():
+            size = self.size(product(part.shape) * part.dtype.size)
+            place = self.b.add(self.size(whole.offset), self.b.mul(number, size))
+            self.put(table, part.position, self.moved(self.function.args[2], place))
+
+    def point_to_rows(
+        self,
+        band: BandNest,
+        sizes: Sizes,
+        table: ir.Value,
+        memory: ir.Value,
+        rows: ir.Value,
+        first: ir.Value,
+    ) -> None:
+        """The values of a block of `rows` rows from `first` on."""
+        b, places = self.b, []
+        at = memory
+        for slot in band.room.slots:
+            places.append(at)
+            at = self.moved(at, sizes.bytes_of(rows, self.size(slot)))
+        for value, slot_number in band.room.values:
+            row = row_bytes(band, value)
+            back = b.sub(constant(I64, 0), b.mul(first, self.size(row)))
+            self.put(table, value.position, self.moved(places[slot_number], back))
+
+    def entry(self, table: ir.Value) -> list[ir.Value]:
+        return [table, *self.function.args[1:_ENTRY]]
+
+    def checked(self, code: _Code, status: ir.Value) -> None:
+        """Leave with a failed status, where anything can fail."""
+        failed = self.b.icmp_signed("!=", status, constant(I64, 0))
+        with self.b.if_then(failed, likely=False):
+            self.b.ret(status)
+
+
+_ENTRY = 4  # pointers of every function
+
+
+class _Part(_Rows):
+    """`(…, low, high, number, block, memory)`: the rows from low to high, block by block; their
+    sums are part `number`."""
+
+    def run(self, code: _Code) -> None:
+        b, band = self.b, code.band
+        low, high, number, block, memory = self.function.args[_ENTRY:]
+        sizes = Sizes(b, self.size, band)
+        table = self.table(code)
+        self.point_to_sums(band, table, number)
+        entry = self.entry(table)
+        values = self.moved(memory, panel_room(b, self.size, band, self.target.registers))
+        for value, _ in band.room.values:
+            self.size(row_bytes(band, value))
+        for slot in band.room.slots:
+            self.size(slot)
+        for start in code.starts:
+            b.call(start, entry)
+        with counted(b, high, block, low) as at, self.scope():
+            end = minimum(b, b.add(at, block), high)
+            self.point_to_rows(band, sizes, table, values, block, at)
+            for stage in code.stages:
+                args = [*entry, *([at, end] * stage.ranges)]
+                if stage.whole is not None:
+                    args.append(memory)
+                status = b.call(stage.rows, args)
+                if may_fail(stage.nest):
+                    self.checked(code, status)
+        b.ret(constant(I64, 0))
+
+
+class _Whole(_Rows):
+    def run(self, code: _Code, part: ir.Function, scratch: Dim) -> None:
+        b, band = self.b, code.band
+        sizes = Sizes(b, self.size, band)
+        none, one = constant(I64, 0), constant(I64, 1)
+        common = list(self.function.args)
+        memory = self.moved(common[2], self.size(scratch))
+        work = self.size(sum((work_of(s.nest) for s in code.stages), dim(0)))
+        with b.if_else(sizes.banded) as (banded, staged):
+            with banded, self.scope():
+                self.in_parts(code, part, sizes, memory, work)
+            with staged, self.scope():
+                table = self.table(code)
+                self.point_to_sums(band, table, none)
+                panels = panel_room(b, self.size, band, self.target.registers)
+                self.point_to_rows(band, sizes, table, self.moved(memory, panels), sizes.rows, none)
+                self.stage_by_stage(code, sizes, self.entry(table))
+        parts = b.select(sizes.banded, sizes.parts, one)
+        for end in code.ends:
+            b.call(end, [*common, none, parts])
+        b.ret(none)
+
+    def in_parts(
+        self, code: _Code, part: ir.Function, sizes: Sizes, memory: ir.Value, work: ir.Value
+    ) -> None:
+        b, none = self.b, constant(I64, 0)
+        common = list(self.function.args)
+        threads = b.load(fork_join.threads(b.module), typ=I64)
+        several = b.and_(
+            b.icmp_signed(">=", work, constant(I64, fork_join.WORTH_A_FORK)),
+            b.and_(
+                b.icmp_signed(">", threads, constant(I64, 1)),
+                b.icmp_signed(">", sizes.parts, constant(I64, 1)),
+            ),
+        )
+        with b.goto_entry_block():
+            failed = b.alloca(I64)
+        failed.type = POINTER
+        # what failed is done again, in order: the first failure is reported
+        b.store(constant(I64, 1), failed)
+        with b.if_then(several):
+            b.store(none, failed)
+            own = band_scratch(b, self.size, code.band, self.target.registers)
+            numbers = [sizes.rows, sizes.part, sizes.block]
+            words = [*(b.ptrtoint(x, I64) for x in (failed, *common)), *numbers]
+            with b.goto_entry_block():
+                context = b.alloca(ir.ArrayType(I64, len(words)))
+            context.type = POINTER
+            for k, x in enumerate(words):
+                b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
+            thunk = _one_part(b.module, part)
+            b.call(fork_join.parallel(b.module), [thunk, context, sizes.parts, own, memory])
+        again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
+        with b.if_then(again), counted(b, sizes.parts, constant(I64, 1)) as number:
+            status = b.call(part, [*common, *_bounds(b, sizes, number), memory])
+            if any(may_fail(s.nest) for s in code.stages):
+                self.checked(code, status)
+
+    def stage_by_stage(self, code: _Code, sizes: Sizes, entry: list[ir.Value]) -> None:
+        b, none = self.b, constant(I64, 0)
+        for start in code.starts:
+            b.call(start, entry)
+        for stage in code.stages:
+            nest = stage.nest
+            if stage.whole is not None:
+                status = b.call(stage.whole, entry)
+            elif isinstance(nest, Nest) and splittable(nest) and rows_of(nest):
+                step = constant(I64, rows_of(nest)[0].step)
+                work = self.size(operations(nest))
+                share = fork_join.share(b.module)
+                status = b.call(share, [stage.rows, *entry, sizes.rows, step, work])
+            else:
+                status = b.call(stage.rows, [*entry, *([none, sizes.rows] * stage.ranges)])
+            if may_fail(nest):
+                self.checked(code, status)
+
+
+def _bounds(b: ir.IRBuilder, sizes: Sizes, number: ir.Value) -> list[ir.Value]:
+    """What a part is given: its rows, its number, the rows of a block."""
+    low = b.mul(number, sizes.part)
+    high = minimum(b, b.add(low, sizes.part), sizes.rows)
+    return [low, high, number, sizes.block]
+
+
+def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:
+    """The part of a number, as the pool calls it."""
+    f = ir.Function(module, fork_join.PART, f"{part.name}_of")
+    f.linkage = "internal"
+    f.attributes.add("nounwind")
+    context, number, memory = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    types = [POINTER] * (1 + _ENTRY) + [I64] * 3
+    failed, *rest = (
+        b.load(b.gep(context, [constant(I64, k)], source_etype=I64), typ=t)
+        for k, t in enumerate(types)
+    )
+    *entry, rows, size, block = rest
+    low = b.mul(number, size)
+    high = minimum(b, b.add(low, size), rows)
+    status = b.call(part, [*entry, low, high, number, block, memory])
+    with b.if_then(b.icmp_signed("!=", status, constant(I64, 0)), likely=False):
+        b.store(status, failed)
+    b.ret_void()
+    return f
+
+
+# --------------------------------------------------------------------------- what stages are
+
+
+def work_of(stage: Nest | Contraction) -> Dim:
+    """About how many operations."""
+    return operations(stage.direct if isinstance(stage, Contraction) else stage)
+
+
+def may_fail(stage: Nest | Contraction) -> bool:
+    """Whether an index is checked."""
+    return isinstance(stage, Nest) and any(
+        isinstance(x, Load) and x.checks
+        for x in postorder(v for s in stage.body for v in values_of(s))
+    )
+
+
+def rows_of(nest: Nest) -> list[Loop]:
+    """The loop over the rows, if it is one of the output."""
+    return [loop for loop in nest.loops if loop.index in nest.ranged]
+
+
+def row_bytes(band: BandNest, value: Buffer) -> Dim:
+    return product(value.shape[band.shared :]) * value.dtype.size
+
+
+def panel_room(
+    b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest, registers: Registers
+) -> ir.Value:
+    """What the contractions' panels take at most."""
+    most: ir.Value = constant(I64, 0)
+    for stage in band.stages:
+        if isinstance(stage, Contraction):
+            both = contraction_scratch(b, size, stage, registers)
+            most = intrinsic(b, "llvm.smax", [most, both])
+    return most

@@ -47,40 +47,48 @@ FEWEST = 4  # blocks: fewer are run stage by stage
 _PARTS_SO_FAR = 4  # a block has at least as many times the bytes that a part of the sums has
 
 
+@dataclass(frozen=True)
 class Sizes:
-    """The numbers on which a band decides, as code of a frame or of anything else that makes the
-    sizes of dims."""
+    """The numbers on which a band decides: rows of a block, rows of a part, how many parts, and
+    whether it is run in blocks at all."""
 
-    def __init__(self, b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> None:
-        self.b = b
-        self.rows = size(band.rows)
-        one = constant(I64, 1)
-        row = self.at_least(size(band.row_bytes), one)
-        parts = size(part_bytes(band))
-        each = b.sdiv(constant(I64, BLOCK), row)
-        wanted = up(b, b.mul(parts, constant(I64, _PARTS_SO_FAR)), row)
-        each = self.at_least(self.at_least(each, wanted), one)
-        many = b.and_(each, constant(I64, -16))
-        each = b.select(b.icmp_signed(">", many, constant(I64, 0)), many, each)
-        self.block = self.at_least(minimum(b, each, self.rows), one)
-        blocks = up(b, self.rows, self.block)
-        fits = b.icmp_signed("<=", b.mul(self.block, row), constant(I64, LONGEST))
-        enough = b.icmp_signed(">=", blocks, constant(I64, FEWEST))
-        whole = b.icmp_signed("<=", b.mul(self.rows, row), constant(I64, BLOCK))
-        self.banded = b.and_(fits, b.or_(enough, whole))
-        per_part = self.at_least(up(b, blocks, constant(I64, MOST_PARTS)), one)
-        self.part = b.mul(per_part, self.block)
-        self.parts = up(b, self.rows, self.part)
-        # stage by stage, all rows are one block
-        self.room = b.select(self.banded, self.block, self.rows)
+    block: ir.Value
+    part: ir.Value
+    parts: ir.Value
+    banded: ir.Value
 
-    def at_least(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        return intrinsic(self.b, "llvm.smax", [x, y])
 
-    def bytes_of(self, rows: ir.Value, row_bytes: ir.Value) -> ir.Value:
-        """Of so many rows, up to a multiple of the alignment."""
-        raw = self.b.add(self.b.mul(rows, row_bytes), constant(I64, ALIGNMENT - 1))
-        return self.b.and_(raw, constant(I64, -ALIGNMENT))
+def sizes_of(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> Sizes:
+    one, rows = constant(I64, 1), size(band.rows)
+    row = at_least(b, size(band.row_bytes), one)
+    each = b.sdiv(constant(I64, BLOCK), row)
+    wanted = up(b, b.mul(size(part_bytes(band)), constant(I64, _PARTS_SO_FAR)), row)
+    each = at_least(b, at_least(b, each, wanted), one)
+    many = b.and_(each, constant(I64, -16))
+    each = b.select(b.icmp_signed(">", many, constant(I64, 0)), many, each)
+    block = at_least(b, minimum(b, each, rows), one)
+    blocks = up(b, rows, block)
+    fits = b.icmp_signed("<=", b.mul(block, row), constant(I64, LONGEST))
+    enough = b.icmp_signed(">=", blocks, constant(I64, FEWEST))
+    banded = b.and_(fits, b.or_(enough, is_small(b, size, band)))
+    part = b.mul(at_least(b, up(b, blocks, constant(I64, MOST_PARTS)), one), block)
+    return Sizes(block, part, up(b, rows, part), banded)
+
+
+def is_small(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> ir.Value:
+    """Whether all rows are one block."""
+    total = b.mul(size(band.rows), size(band.row_bytes))
+    return b.icmp_signed("<=", total, constant(I64, BLOCK))
+
+
+def at_least(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return intrinsic(b, "llvm.smax", [x, y])
+
+
+def bytes_of(b: ir.IRBuilder, rows: ir.Value, row_bytes: ir.Value) -> ir.Value:
+    """Of so many rows, up to a multiple of the alignment."""
+    raw = b.add(b.mul(rows, row_bytes), constant(I64, ALIGNMENT - 1))
+    return b.and_(raw, constant(I64, -ALIGNMENT))
 
 
 def part_bytes(band: BandNest) -> Dim:
@@ -93,10 +101,11 @@ def band_scratch(
     b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest, registers: Registers
 ) -> ir.Value:
     """The bytes that a thread needs."""
-    sizes = Sizes(b, size, band)
+    sizes = sizes_of(b, size, band)
+    rows = b.select(sizes.banded, sizes.block, size(band.rows))  # else all rows are one block
     total = panel_room(b, size, band, registers)
     for slot in band.room.slots:
-        total = b.add(total, sizes.bytes_of(sizes.room, size(slot)))
+        total = b.add(total, bytes_of(b, rows, size(slot)))
     return total
 
 
@@ -194,7 +203,6 @@ class _Rows(Frame):
     def point_to_rows(
         self,
         band: BandNest,
-        sizes: Sizes,
         table: ir.Value,
         memory: ir.Value,
         rows: ir.Value,
@@ -205,7 +213,7 @@ class _Rows(Frame):
         at = memory
         for slot in band.room.slots:
             places.append(at)
-            at = self.moved(at, sizes.bytes_of(rows, self.size(slot)))
+            at = self.moved(at, bytes_of(b, rows, self.size(slot)))
         for value, slot_number in band.room.values:
             row = row_bytes(band, value)
             back = b.sub(constant(I64, 0), b.mul(first, self.size(row)))
@@ -231,7 +239,6 @@ class _Part(_Rows):
     def run(self, code: _Code) -> None:
         b, band = self.b, code.band
         low, high, number, block, memory = self.function.args[_ENTRY:]
-        sizes = Sizes(b, self.size, band)
         table = self.table(code)
         self.point_to_sums(band, table, number)
         entry = self.entry(table)
@@ -244,7 +251,7 @@ class _Part(_Rows):
             b.call(start, entry)
         with counted(b, high, block, low) as at, self.scope():
             end = minimum(b, b.add(at, block), high)
-            self.point_to_rows(band, sizes, table, values, block, at)
+            self.point_to_rows(band, table, values, block, at)
             for stage in code.stages:
                 args = [*entry, *([at, end] * stage.ranges)]
                 if stage.whole is not None:
@@ -258,24 +265,34 @@ class _Part(_Rows):
 class _Whole(_Rows):
     def run(self, code: _Code, part: ir.Function, scratch: Dim) -> None:
         b, band = self.b, code.band
-        sizes = Sizes(b, self.size, band)
         none, one = constant(I64, 0), constant(I64, 1)
         common = list(self.function.args)
         memory = self.moved(common[2], self.size(scratch))
+        rows = self.size(band.rows)
+        self.size(band.row_bytes)
+
+        def ended(parts: ir.Value) -> None:
+            for end in code.ends:
+                b.call(end, [*common, none, parts])
+            b.ret(none)
+
+        with b.if_then(is_small(b, self.size, band)), self.scope():
+            block = at_least(b, rows, one)
+            status = b.call(part, [*common, none, rows, none, block, memory])
+            if any(may_fail(s.nest) for s in code.stages):
+                self.checked(code, status)
+            ended(one)
+        sizes = sizes_of(b, self.size, band)
+        with b.if_then(b.not_(sizes.banded)), self.scope():
+            table = self.table(code)
+            self.point_to_sums(band, table, none)
+            panels = panel_room(b, self.size, band, self.target.registers)
+            self.point_to_rows(band, table, self.moved(memory, panels), rows, none)
+            self.stage_by_stage(code, rows, self.entry(table))
+            ended(one)
         work = self.size(sum((work_of(s.nest) for s in code.stages), dim(0)))
-        with b.if_else(sizes.banded) as (banded, staged):
-            with banded, self.scope():
-                self.in_parts(code, part, sizes, memory, work)
-            with staged, self.scope():
-                table = self.table(code)
-                self.point_to_sums(band, table, none)
-                panels = panel_room(b, self.size, band, self.target.registers)
-                self.point_to_rows(band, sizes, table, self.moved(memory, panels), sizes.rows, none)
-                self.stage_by_stage(code, sizes, self.entry(table))
-        parts = b.select(sizes.banded, sizes.parts, one)
-        for end in code.ends:
-            b.call(end, [*common, none, parts])
-        b.ret(none)
+        self.in_parts(code, part, sizes, memory, work)
+        ended(sizes.parts)
 
     def in_parts(
         self, code: _Code, part: ir.Function, sizes: Sizes, memory: ir.Value, work: ir.Value
@@ -298,7 +315,7 @@ class _Whole(_Rows):
         with b.if_then(several):
             b.store(none, failed)
             own = band_scratch(b, self.size, code.band, self.target.registers)
-            numbers = [sizes.rows, sizes.part, sizes.block]
+            numbers = [self.size(code.band.rows), sizes.part, sizes.block]
             words = [*(b.ptrtoint(x, I64) for x in (failed, *common)), *numbers]
             with b.goto_entry_block():
                 context = b.alloca(ir.ArrayType(I64, len(words)))
@@ -309,11 +326,17 @@ class _Whole(_Rows):
             b.call(fork_join.parallel(b.module), [thunk, context, sizes.parts, own, memory])
         again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
         with b.if_then(again), counted(b, sizes.parts, constant(I64, 1)) as number:
-            status = b.call(part, [*common, *_bounds(b, sizes, number), memory])
+            status = b.call(part, [*common, *self.bounds(code.band, sizes, number), memory])
             if any(may_fail(s.nest) for s in code.stages):
                 self.checked(code, status)
 
-    def stage_by_stage(self, code: _Code, sizes: Sizes, entry: list[ir.Value]) -> None:
+    def bounds(self, band: BandNest, sizes: Sizes, number: ir.Value) -> list[ir.Value]:
+        """What a part is given: its rows, its number, the rows of a block."""
+        low = self.b.mul(number, sizes.part)
+        high = minimum(self.b, self.b.add(low, sizes.part), self.size(band.rows))
+        return [low, high, number, sizes.block]
+
+    def stage_by_stage(self, code: _Code, rows: ir.Value, entry: list[ir.Value]) -> None:
         b, none = self.b, constant(I64, 0)
         for start in code.starts:
             b.call(start, entry)
@@ -325,18 +348,11 @@ class _Whole(_Rows):
                 step = constant(I64, rows_of(nest)[0].step)
                 work = self.size(operations(nest))
                 share = fork_join.share(b.module)
-                status = b.call(share, [stage.rows, *entry, sizes.rows, step, work])
+                status = b.call(share, [stage.rows, *entry, rows, step, work])
             else:
-                status = b.call(stage.rows, [*entry, *([none, sizes.rows] * stage.ranges)])
+                status = b.call(stage.rows, [*entry, *([none, rows] * stage.ranges)])
             if may_fail(nest):
                 self.checked(code, status)
-
-
-def _bounds(b: ir.IRBuilder, sizes: Sizes, number: ir.Value) -> list[ir.Value]:
-    """What a part is given: its rows, its number, the rows of a block."""
-    low = b.mul(number, sizes.part)
-    high = minimum(b, b.add(low, sizes.part), sizes.rows)
-    return [low, high, number, sizes.block]
 
 
 def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:

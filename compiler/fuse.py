@@ -1,9 +1,10 @@
 """Fusion: what is computed together in one loop nest.
 
-In: a simplified `Function`. Out: `Kernels`. First cheap producers disappear into their readers and
-expensive invariant parts come out of loops (`inline`); then comprehensions over the same output
-indices that want the same tile share a nest, so that a reduction's epilogue, or a value and its
-gradient, see operands while they are in registers.
+In: a simplified `Function`. Out: `Kernels`. First short reductions are written out (`unroll`),
+cheap producers disappear into their readers and expensive invariant parts come out of loops
+(`inline`), and operands get the layout that vectors want (`layout`); then comprehensions over the
+same output indices that want the same tile share a nest, so that a reduction's epilogue, or a value
+and its gradient, see operands while they are in registers.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 from .graph import Comp, Function, Node, operands, postorder
 from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
+from .layout import laid_out
 from .lower import preferred_tile
 from .tile import Preference, Registers
+from .unroll import unroll
 
 EPILOGUE = 8
 """Operations that a full register tile may be followed by: its code is repeated for every
@@ -21,10 +24,11 @@ accumulator."""
 
 def fuse(fn: Function, registers: Registers) -> Kernels:
     """The kernels of `fn` for a target with these registers."""
-    fn = primitives_only(fn)
+    fn = unroll(primitives_only(fn))
     fn = inline(fn)
     fn = extract(fn)
     fn = inline(fn)
+    fn = laid_out(fn, registers)
     return Kernels(fn, _grouped(fn, registers))
 
 
@@ -61,6 +65,8 @@ def _joins(
     if c.extents[: c.rank] != head.extents[: head.rank] or not want.agrees(have):
         return False
     members = set(group)
+    if head.rank == 0 and c.reducer is not None and members & set(operands(c)):
+        return False  # nothing would stay in registers, and neither could be made in parts
     if (have.full and cost(c.body) > EPILOGUE) or (want.full and any(_is_dear(m) for m in group)):
         return False
     if any(not is_identity_read(r, c.rank) for r in reads_of(c) if r.tensor in members):

@@ -41,8 +41,8 @@ REASONS: dict[str, dict[str, str]] = {
             "logarithm, and the divisions that the formula and its derivatives have as written"
         ),
         "Lennard-Jones 1000 atoms, forces": (
-            "`r2**6` is a general power (3.1 of 4.4 ms); the tables of squared distances and of "
-            "the derivatives by them are stored"
+            "the tables of squared distances and of the derivatives by them are stored, and five "
+            "kernels read them: 0.4 of 1.7 ms for the first, 0.5 for the second, 0.6 for the sums"
         ),
         "Gaussian kernel product 4000×4000×3": (
             "two tables of all pairs are stored, since each holds a sum (over three coordinates) "

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from . import canonical, fold
+from . import canonical, fold, primitives
 from . import scalar as sc
+from .facts import last_number
 from .formula import formula
 from .ops import scalar_function
 from .primitives import PRIMITIVES
@@ -72,7 +73,7 @@ def local_partial(x: sc.Op | sc.Call, position: int) -> Scalar:
 def is_singular(x: sc.Op | sc.Call) -> bool:
     """Whether the local derivative can be infinite at a point of the domain."""
     if isinstance(x, sc.Op):
-        return PRIMITIVES[x.name].singular
+        return primitives.is_singular(x.name, last_number(x))
     if x.function.partials:
         return False  # a stated derivative is written to be finite
     return any(
@@ -294,17 +295,8 @@ class _Bridge:
         return fold.negate(out) if number < 0 else out
 
     def power(self, base: Any, n: int) -> Scalar:
-        """By squaring up to the 8th power, else `pow`."""
+        """A square as a product, which is where rules and proofs look for it."""
         x = self.from_algebra(base)
         if n < 0:
             return sc.op("div", sc.const(1.0), self.power(base, -n))
-        if n > 8:
-            return sc.op("pow", x, sc.const(float(n)))
-        out: Scalar | None = None
-        while n:
-            if n & 1:
-                out = x if out is None else sc.op("mul", out, x)
-            n >>= 1
-            x = sc.op("mul", x, x) if n else x
-        assert out is not None
-        return out
+        return sc.op("mul", x, x) if n == 2 else sc.op("pow", x, sc.const(n))

@@ -12,15 +12,14 @@ from dataclasses import replace
 
 import llvmlite.ir as ir
 
-from . import fork_join
+from . import fork_join, primitives
 from .dims import Dim, dim, product
 from .emit import emit
 from .fork_join import WORTH_A_FORK
 from .frame import Frame, Target
 from .instructions import I64
 from .llvm_vector import constant
-from .loops import Apply, Kind, Load, Loop, Nest, Reduce, postorder, values_of
-from .primitives import PRIMITIVES
+from .loops import Apply, Kind, Load, Loop, Nest, Number, Reduce, postorder, values_of
 
 
 def emit_nest(
@@ -67,11 +66,14 @@ def operations(nest: Nest) -> Dim:
     total = dim(0)
     for s in nest.body:
         inner = product(tuple(x.extent for x in s.loops)) if isinstance(s, Reduce) else dim(1)
-        cost = 1 + sum(
-            PRIMITIVES[x.name].cost for x in postorder(values_of(s)) if isinstance(x, Apply)
-        )
+        cost = 1 + sum(_cost(x) for x in postorder(values_of(s)) if isinstance(x, Apply))
         total = total + outer * inner * cost
     return total
+
+
+def _cost(x: Apply) -> int:
+    last = x.args[-1]
+    return primitives.cost(x.name, last.value if isinstance(last, Number) else None)
 
 
 class _Split(Frame):

@@ -36,8 +36,9 @@ ARRAY_LAYOUT = 0x0001 | 0x0002 | 0x0100  # what follows from sizes and strides
 # an array scalar's value
 SCALAR_VALUE = HEAD
 
-# places in NumPy's table of C functions: PyArray_UpdateFlags, PyArray_NewFromDescr
-UPDATE_FLAGS, NEW_FROM_DESCR = 92, 94
+# places in NumPy's table of C functions: PyArray_UpdateFlags, PyArray_NewFromDescr,
+# PyDataMem_SetHandler
+UPDATE_FLAGS, NEW_FROM_DESCR, SET_HANDLER = 92, 94, 304
 
 C_FUNCTIONS = (
     "PyBool_FromLong",

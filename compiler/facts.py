@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from weakref import WeakKeyDictionary
 
+from . import primitives
 from . import scalar as sc
 from .dims import Dim, dim, provably_nonnegative
 from .graph import Comp
-from .primitives import PRIMITIVES
 from .scalar import Affine, Scalar
 
 
@@ -31,6 +31,12 @@ def _proof(judge: Callable[[Scalar], bool]) -> Callable[[Scalar], bool]:
         return known[x]
 
     return proof
+
+
+def last_number(x: sc.Op) -> float | None:
+    """The value of the last argument, if that is a number."""
+    last = x.args[-1]
+    return float(last.value) if isinstance(last, sc.Const) else None
 
 
 def _parts_first(root: Scalar, known: Mapping[Scalar, bool]) -> list[Scalar]:
@@ -72,7 +78,7 @@ def finite(x: Scalar) -> bool:
         case sc.Op("sinh" | "cosh", _):
             return False
         case sc.Op(name, args):
-            return not PRIMITIVES[name].singular and all(map(finite, args))
+            return not primitives.is_singular(name, last_number(x)) and all(map(finite, args))
         case sc.Call(function, args):
             return all(map(finite, args)) and (function.builtin or finite(function.body))
         case sc.Read(tensor=Comp() as source):
@@ -170,6 +176,8 @@ def nonnegative(x: Scalar) -> bool:
             return nonnegative(a) or nonnegative(b)
         case sc.Op("abs" | "exp" | "exp2" | "sqrt" | "cosh", _):
             return True
+        case sc.Op("pow", (base, sc.Const() as n)):
+            return float(n.value) % 2 == 0 or nonnegative(base)
         case sc.Op("cast" | "stop_gradient", (inner,)):
             return nonnegative(inner)
         case sc.Op("where", (_, a, b)):

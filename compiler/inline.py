@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from . import ranges
+from . import primitives, ranges
 from . import scalar as sc
 from .dims import Dim, product, provably_nonnegative
+from .facts import last_number
 from .graph import (
     Comp,
     Function,
@@ -26,7 +27,6 @@ from .graph import (
     with_body,
     with_operands,
 )
-from .primitives import PRIMITIVES
 from .scalar import Scalar
 
 CHEAP = 4
@@ -57,7 +57,8 @@ def _copied(node: Input) -> Node:
 
 def cost(x: Scalar) -> int:
     """Of evaluating a body once; reads are free."""
-    return sum(PRIMITIVES[y.name].cost for y in sc.postorder([x]) if isinstance(y, sc.Op))
+    operations = (y for y in sc.postorder([x]) if isinstance(y, sc.Op))
+    return sum(primitives.cost(y.name, last_number(y)) for y in operations)
 
 
 # --------------------------------------------------------------------------- inlining

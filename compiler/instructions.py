@@ -14,6 +14,7 @@ import llvmlite.ir as ir
 
 from . import mathlib
 from .dtypes import BF16, F16, F32, F64, DType
+from .fixed_exponents import LARGEST
 from .llvm_vector import constant, element_of, intrinsic, suffix, vector, width_of
 from .primitives import PRIMITIVES
 
@@ -129,8 +130,8 @@ def _call(b: ir.IRBuilder, method: str, args: Sequence[ir.Value]) -> ir.Value:
 def _math(
     b: ir.IRBuilder, name: str, args: Sequence[ir.Value], literal: int | float | None
 ) -> ir.Value:
-    if name == "pow" and literal == 2:
-        return b.fmul(args[0], args[0])  # exact where pow is
+    if name == "pow" and literal is not None:
+        return mathlib.emit_power(b, args[0], literal)
     return mathlib.emit(name, b, args)
 
 
@@ -294,10 +295,11 @@ def _integer_power(
 ) -> ir.Value:
     """Wrapping; a negative exponent truncates towards 0 (1 and -1 are their own powers)."""
     t = x.type
-    if literal is not None and 1 <= literal <= 8:
+    if literal is not None and 1 <= literal <= LARGEST:
         out = x
-        for _ in range(int(literal) - 1):
-            out = b.mul(out, x)
+        for bit in f"{int(literal):b}"[1:]:
+            out = b.mul(out, out)
+            out = b.mul(out, x) if bit == "1" else out
         return out
     zero, one = constant(t, 0), constant(t, 1)
     out = b.call(_power_function(b.module, t), [x, y])

@@ -23,7 +23,10 @@ from . import mathlib_logarithm as logarithm
 from . import mathlib_power as power
 from . import mathlib_special as special
 from . import mathlib_trigonometric as trigonometric
+from .fixed_exponents import is_fixed
 from .lanes import Real
+from .llvm_vector import constant
+from .mathlib_fixed_power import fixed_power
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,10 @@ def emit(name: str, builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value
     """`FUNCTIONS[name]` at `args`: floats, doubles or vectors of them, of one type, which is the
     result's type too. Raises KeyError for a name that is not in the table."""
     return FUNCTIONS[name].emit(builder, args)
+
+
+def emit_power(builder: ir.IRBuilder, x: ir.Value, exponent: float) -> ir.Value:
+    """x**exponent, the exponent known when compiling."""
+    if is_fixed(exponent):
+        return fixed_power(Real(builder, x), exponent).value
+    return emit("pow", builder, [x, constant(x.type, exponent)])

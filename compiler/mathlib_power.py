@@ -2,6 +2,7 @@
 
 In and out: `Real` lanes, f32 or f64, over the whole range. pow carries log2(x) in two words, about
 ten bits more than the exponent's range needs; its special values are those of C99 (F.9.4.4).
+Left to others: exponents known when compiling (`mathlib_fixed_power`).
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from .fixed_exponents import is_fixed, operations
+
 
 class Typing(Enum):
     """How the result's dtype follows from the arguments'."""
@@ -107,7 +109,9 @@ def _power(x: Any, y: Any) -> Any:
         safe = np.power(base, np.maximum(exponent, 0))
         unit = np.where(base == 1, 1, np.where(base == -1, 1 - 2 * (exponent & 1), 0))
         return np.where(exponent >= 0, safe, unit).astype(safe.dtype)
-    return np.power(x, y)
+    # -0 and -∞ to a power that is not whole (C99); NumPy's x**0.5 is its square root, which differs
+    unsigned = (y != np.trunc(y)) & ((x == 0) | np.isinf(x))
+    return np.power(np.where(unsigned, np.abs(x), x), y)
 
 
 def _floordiv(x: Any, y: Any) -> Any:
@@ -244,3 +248,17 @@ _ROWS = (
 
 PRIMITIVES = {row.name: row for row in _ROWS}
 INFIX = {row.infix: row for row in _ROWS if row.infix is not None}
+
+
+def cost(name: str, last: float | None = None) -> int:
+    """Of the primitive, whose last argument is the number `last` if that is known."""
+    if name == "pow" and last is not None and is_fixed(last):
+        return operations(last)
+    return PRIMITIVES[name].cost
+
+
+def is_singular(name: str, last: float | None = None) -> bool:
+    """Whether the derivative can be infinite; by the other arguments, if `last` is known."""
+    if name == "pow" and last is not None and last >= 1 and float(last).is_integer():
+        return False  # y·x^(y - 1)
+    return PRIMITIVES[name].singular

@@ -38,13 +38,14 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
 
     Close means: equal but for upper and lower case or underscores, or at most one edit in three
     characters (inserting, dropping, changing a character, or exchanging two neighbours). Ties go
-    to the first in alphabetical order. A name of another system stands for what it is called here.
+    to a name of the same letters, `tanh` for `tahn` rather than `tan`, then to the first in
+    alphabetical order. A name of another system stands for what it is called here.
     """
     candidates = set(candidates)
     if ELSEWHERE.get(name) in candidates:
         return ELSEWHERE[name]
     folded = _fold(name)
-    best: tuple[int, str] | None = None
+    best: tuple[int, bool, str] | None = None
     for candidate in sorted(candidates):
         if candidate == name:
             continue
@@ -53,13 +54,14 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
         shorter = min(len(name), len(candidate))
         limit = max(1, shorter // 3) if shorter > 1 else 0
         if best is not None:
-            limit = min(limit, best[0] - 1)
+            limit = min(limit, best[0])
         if limit < 1 or abs(len(name) - len(candidate)) > limit:
             continue
         distance = _edits(name, candidate)
         if distance <= limit:
-            best = distance, candidate
-    return None if best is None else best[1]
+            rank = distance, sorted(name) != sorted(candidate), candidate
+            best = rank if best is None else min(best, rank)
+    return None if best is None else best[2]
 
 
 def _fold(name: str) -> str:

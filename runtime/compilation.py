@@ -141,10 +141,15 @@ def shared_entry() -> Entry:
         return Entry(loaded, slow_call, out_of_range)
 
 
+def entry() -> Entry:
+    """The shared entry, from any thread."""
+    with _entry_lock:
+        return shared_entry()
+
+
 def pool() -> Pool:
     """The threads that compiled functions use."""
-    with _entry_lock:
-        shared_entry()
+    entry()
     return _pools[0]
 
 

@@ -23,6 +23,8 @@ from ..compiler import entry_table as table
 from ..compiler.dtypes import STRONG
 from .loading import LoadedCode
 
+Array = np.ndarray[Any, Any]
+
 METH_FASTCALL, METH_KEYWORDS = 0x0080, 0x0002
 
 
@@ -130,6 +132,14 @@ class Entry:
         self.enter = code.address("tdsl_enter")
         self._free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("tdsl_release"))
 
+    def in_a_block(self, make: Callable[[], Array]) -> Array:
+        """The array that `make` makes, in memory of the kind that large results have."""
+        before = _set_handler(self._handler.capsule)
+        try:
+            return make()
+        finally:
+            _set_handler(before)
+
     def release(self, signature: int) -> None:
         """Free the scratch memory that a function has kept."""
         self._free(signature)
@@ -198,6 +208,10 @@ def _numpy_function(index: int) -> int:
     assert value is not None
     return value
 
+
+_set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(
+    _numpy_function(table.SET_HANDLER)
+)
 
 _CAPSULE = type(importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API)
 

@@ -232,6 +232,92 @@ def test_ctrl_c_ends_with_one_line(folder: Path) -> None:
     assert process.returncode == 130 and err == "tdsl: interrupted\n"
 
 
+#: A process that sends itself SIGINT, as Ctrl-C does, when the compiler has finished a stage.
+INTERRUPTING = """
+import os, signal, sys
+import tdsl
+from tdsl.compiler import stages
+
+class Interrupting(dict):
+    def get(self, name, default):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().get(name, default)
+
+wanted = sys.argv.pop(1)
+stages.seconds = Interrupting()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+
+def run_interrupted(stage: str, program: str, *arguments: str, cache: Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTING + program, stage, *arguments],
+        env={**os.environ, "TDSL_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert not [f.name for f in cache.glob("**/*") if f.suffix == ".tmp"]
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("stage", ["parse", "gradient", "lower", "LLVM passes", "object code"])
+def test_ctrl_c_while_compiling_ends_with_one_line(folder: Path, stage: str) -> None:
+    # once Python has seen an interrupt inside an `exec`, it would end by the signal
+    program = """
+try:
+    exec("raise KeyboardInterrupt")
+except KeyboardInterrupt:
+    pass
+from tdsl.__main__ import command_line
+command_line()
+"""
+    cache = folder / "cache"
+    sizes = ["--dim", "n=3", "--dim", "d=2"]
+    values = [word for name in "xywb" for word in ("--arg", f"{name}=random")]
+    line = ["run", "m.tdsl", "loss", *sizes, *values, "--grad", "w"]
+    ended = run_interrupted(stage, program, *line, cache=cache)
+    assert ended == (130, "", "tdsl: interrupted\n")
+    status, out, err = run_interrupted("none", program, *line, cache=cache)
+    assert status == 0 and out.startswith("value = ") and not err
+
+
+def test_ctrl_c_while_a_class_is_made_ends_with_one_line(folder: Path) -> None:
+    # Python 3.11 makes a RuntimeError of it
+    program = """
+from tdsl.runtime import cli
+
+def main():
+    class Interrupted:
+        def __set_name__(self, owner, name):
+            os.kill(os.getpid(), signal.SIGINT)
+            len(name)
+    class Owner:
+        field = Interrupted()
+
+cli.main = main
+from tdsl.__main__ import command_line
+command_line()
+"""
+    ended = run_interrupted("none", program, cache=folder / "cache")
+    assert ended == (130, "", "tdsl: interrupted\n")
+
+
+def test_ctrl_c_in_a_python_program_raises(folder: Path) -> None:
+    program = """
+m = tdsl.load("m.tdsl")
+try:
+    m.both([1.0, 2.0])
+except KeyboardInterrupt:
+    wanted = None
+    print(m.both([1.0, 2.0])[0])
+"""
+    ended = run_interrupted("LLVM passes", program, cache=folder / "cache")
+    assert ended == (0, "3.0\n", "")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no device that is always full")
 @pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
 def test_output_that_cannot_be_written(folder: Path, where: str) -> None:

@@ -463,8 +463,11 @@ def test_the_pages_examples_trigger_their_errors(tmp_path: Path) -> None:
         ("smu", "sum"),
         ("x", None),
         ("entirely_different", None),
+        ("tahn", "tanh"),  # as near as tan, of the same letters
+        ("tnh", "tanh"),
+        ("taan", "tan"),
     ],
 )
 def test_did_you_mean(name: str, expected: str | None) -> None:
-    known = ["softmax", "logsumexp", "sum", "mean", "y", "log_softmax2"]
+    known = ["softmax", "logsumexp", "sum", "mean", "y", "log_softmax2", "tan", "tanh"]
     assert did_you_mean(name, known) == expected

@@ -98,3 +98,19 @@ def test_too_much_is_a_memory_error(plus_one: tdsl.Function) -> None:
         tdsl.compile("def f(x: f32[n], y: f32[m]) -> f32[n, m]:\n    return x[:, None] + y\n").f(
             np.zeros(1 << 23, np.float32), np.zeros(1 << 23, np.float32)
         )
+
+
+@pytest.mark.parametrize("count", [20_000, 100_000, 1_000_000])
+def test_large_tensors_begin_on_a_cache_line(count: int) -> None:
+    x = np.arange(count, dtype=np.float32)
+    made = tdsl.tensor(x)
+    every = [made, made.clone(), tdsl.empty(count), tdsl.full((count,), 2.0)]
+    assert not any(t.data_ptr() % 64 for t in every)
+    assert all(t.untyped_storage().nbytes() == 4 * count for t in every)
+    np.testing.assert_array_equal(made.numpy(), x)
+
+
+def test_a_copy_keeps_its_layout() -> None:
+    x = tdsl.tensor(np.arange(60_000.0).reshape(200, 300)).t()
+    assert x.clone().stride() == (1, 300) and (x.clone() == x).all()
+    assert tdsl.tensor(x.numpy()).stride() == (200, 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import blocks
 from . import device as dv
 from . import dtype as dt
 from .bfloat16 import bfloat16_bits
@@ -98,7 +99,7 @@ def _of_array(array: Array, dtype: dt.dtype | None) -> Tensor:
     if array.dtype.byteorder in "<>" and not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     found = dt.of_array(array)
-    out = finished(np.array(array.view(found.numpy), order="C"), found)
+    out = finished(blocks.copied(array.view(found.numpy)), found)
     return out if dtype is None else out.to(dtype)
 
 
@@ -282,7 +283,7 @@ def empty(*size: Any, dtype: dt.dtype | None = None, device: Any = None,
           pin_memory: bool = False, **named: Any) -> Tensor:  # fmt: skip
     """Elements of any value."""
     d = _default(dtype)
-    return finished(_made(np.empty, sizes("empty", size, named), d), d, requires_grad, device)
+    return finished(_made(blocks.empty, sizes("empty", size, named), d), d, requires_grad, device)
 
 
 def zeros(*size: Any, dtype: dt.dtype | None = None, device: Any = None,
@@ -308,7 +309,7 @@ def full(size: Any, fill_value: Any, *, dtype: dt.dtype | None = None, device: A
         dtype = dtype or fill_value._kind.dtype
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     d = dtype or dt.of_number(fill_value)
-    out = _made(np.empty, _shape([size] if not isinstance(size, int) else (size,)), d)
+    out = _made(blocks.empty, _shape([size] if not isinstance(size, int) else (size,)), d)
     try:
         out[...] = _filled([fill_value], d)[0]
     except ValueError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import core
+from . import blocks, core
 from .anomaly import anomaly, checked
 from .core import TensorBase, wrap
 from .hooks import in_order
@@ -218,10 +218,10 @@ def accumulate(variable: Tensor, gradient: Tensor, create_graph: bool, fresh: bo
         if held is None:
             if create_graph:
                 leaf.grad = gradient.clone()
-            elif fresh:
+            elif fresh and gradient._array.flags.c_contiguous:  # not one number for all elements
                 leaf.grad = gradient
             else:
-                leaf.grad = wrap(np.array(gradient._array, order="C"), gradient._kind)
+                leaf.grad = wrap(blocks.copied(gradient._array), gradient._kind)
         elif create_graph:
             leaf.grad = _ADD.binary(held, gradient)
         elif held._kind is gradient._kind and held._kind.dtype.name in _ADDABLE:

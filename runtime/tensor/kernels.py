@@ -8,6 +8,9 @@ What a vjp reads is found by analysis: of every operand and result either the va
 or only the sizes. Its parameters are named after it: `x2` is operand 2, `s2` an empty array with
 the sizes of operand 2 (one more axis, of size 0, makes it empty), `y0` result 0, `ct0` the
 cotangent of result 0. A pass saves what the names ask for.
+
+A large cotangent that is one number for all elements, as that of a sum's operand is, is not written
+out: `as_number` computes the number, and `uniform` is the vjp that takes one.
 """
 
 from __future__ import annotations
@@ -119,8 +122,28 @@ class Kernel:
     def passes(self) -> tuple[int | None, ...]:
         """Of a vjp: for every operand wanted, the result whose cotangent is its cotangent as it
         stands, or None where the next of the kernel's results is."""
-        text = self.signature.doc or ""
-        return tuple(None if word == "-" else int(word) for word in text.split()[1:])
+        return tuple(None if word in ("-", "=") else int(word) for word in self._words)
+
+    @cached_property
+    def numbers(self) -> tuple[bool, ...]:
+        """Of a vjp: which cotangents are one number for all elements."""
+        return tuple(word == "=" for word in self._words)
+
+    @property
+    def _words(self) -> list[str]:
+        return (self.signature.doc or "").split()[1:]
+
+    @cached_property
+    def as_number(self) -> Kernel:
+        """Of a vjp with one result that is one number for all elements: that number."""
+        return Kernel(f"number of {self.content}", lambda: as_numbers(self.graph, None))
+
+    @cached_property
+    def uniform(self) -> Kernel:
+        """Of a vjp that takes one cotangent, last: the same where that is one number for all
+        elements. It takes an empty array with the cotangent's sizes, then the number; results of
+        those sizes that are one number are given as that."""
+        return Kernel(f"uniform {self.content}", lambda: uniform_graph(self.graph))
 
     def vjp(self, wanted: tuple[int, ...]) -> Kernel:
         """The cotangents of the operands at the positions `wanted`, from those of the
@@ -162,7 +185,73 @@ def vjp_graph(fn: Function, wanted: Sequence[int]) -> Function:
         plain = _with_cotangents(fn, wanted)
         reading = _reading_results(plain, fn)
         chosen = simplify(reading if _better(reading, plain) else plain)
-        return _narrowed(_without_passes(chosen), fn)
+        return _narrowed(_marked(_without_passes(chosen)), fn)
+
+
+def uniform_graph(vjp: Function) -> Function:
+    """`vjp` of a cotangent, its last parameter, that is one number for all elements."""
+    from ...compiler import scalar as sc
+    from ...compiler.dims import dim
+    from ...compiler.dtypes import BOOL
+    from ...compiler.graph import Comp, make_input, rewrite, with_body
+    from ...compiler.simplify import simplify
+
+    *others, ct = vjp.params
+    last = len(others)
+    sizes = make_input(f"s{ct.name[2:]}", last, BOOL, (*ct.shape, dim(0)), ct.span)
+    number = make_input(ct.name, last + 1, ct.dtype, (), ct.span)
+
+    def one(x: Scalar) -> Scalar:
+        return sc.read(number, ()) if isinstance(x, sc.Read) and x.tensor is ct else x
+
+    def rule(node: Node) -> Node:
+        if not isinstance(node, Comp):
+            return node
+        target = None if node.target is None else [sc.rewrite(t, one) for t in node.target]
+        return with_body(node, sc.rewrite(node.body, one), target)
+
+    with vjp.scope.active():
+        outputs = rewrite(vjp.outputs, rule)
+        made = replace(vjp, params=(*others, sizes, number), outputs=tuple(outputs))
+        return as_numbers(_marked(simplify(made)), ct.shape)
+
+
+def _is_number(node: Node) -> bool:
+    """Whether all elements are one."""
+    from ...compiler import scalar as sc
+    from ...compiler.graph import Comp
+
+    if not isinstance(node, Comp) or node.reducer is not None or node.target is not None:
+        return False
+    return bool(node.shape) and not sc.indices_of(node.body)
+
+
+def _marked(vjp: Function) -> Function:
+    """`vjp` with the results that are one number marked in its doc."""
+    results = iter(vjp.outputs)
+    words = [
+        ("=" if _is_number(next(results)) else "-") if word in ("-", "=") else word
+        for word in (vjp.doc or "").split()
+    ]
+    return replace(vjp, doc=" ".join(words))
+
+
+def as_numbers(vjp: Function, shape: Sequence[Any] | None) -> Function:
+    """`vjp` with the results that are one number (and of that shape, if one is given) as it."""
+    from ...compiler.graph import comp
+
+    results = iter(vjp.outputs)
+    words, kept = [], []
+    for word in (vjp.doc or "").split():
+        if word in ("-", "="):
+            o: Any = next(results)
+            if word == "=" and (shape is None or tuple(o.shape) == tuple(shape)):
+                o = comp(o.body, (), 0, name=o.name, span=o.span)
+            else:
+                word = "-"
+            kept.append(o)
+        words.append(word)
+    return replace(vjp, outputs=tuple(kept), doc=" ".join(words))
 
 
 def _with_cotangents(fn: Function, wanted: Sequence[int]) -> Function:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import core
+from . import blocks, core
 from . import dtype as dt
 from .core import TensorBase
 from .inplace import check_writable
@@ -338,7 +338,7 @@ class ViewMethods(TensorBase):
         """A copy; the gradient passes through."""
         array = self._array
         kept = memory_format is None and dense(array)
-        out = core.wrap(np.array(array, order="K" if kept else "C"), self._kind)
+        out = core.wrap(blocks.copied(array, "K" if kept else "C"), self._kind)
         if mode.grad and needs_grad(self):
             out._grad_fn = CloneBackward0(edge_of(self), lambda g: g)
             out._requires_grad = True

@@ -18,9 +18,9 @@ from .dims import Dim, dim, product
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest
-from .frame import Frame, Target
-from .instructions import I64, register_type
-from .llvm_vector import constant
+from .frame import Frame, Target, formatted
+from .instructions import I1, I64, register_type
+from .llvm_vector import constant, intrinsic
 from .loops import Buffer, Linear, Nest
 from .microkernel import POINTER, Panels, panels
 from .packed import WORTH_PACKING, Contraction, Operand
@@ -99,46 +99,65 @@ class _Task(Frame):
         work = self.size(product(tuple(x.extent for x in loops.values())) * c.inner)
         with b.if_then(b.icmp_signed("<", work, constant(I64, WORTH_PACKING))):
             b.ret(b.call(direct, common))
-        task = blocks.stack(b, blocks.size(max(1, len(c.batch))))
-
-        def put(place: int, x: ir.Value) -> None:
-            b.store(x, b.gep(task, [constant(I64, place)], source_etype=I64))
+        size = blocks.size(max(1, len(c.batch)))
+        words: list[ir.Value] = [constant(I64, 0)] * size
 
         def number(place: int, x: int | Dim) -> None:
-            put(place, self.size(dim(x)))
+            words[place] = self.size(dim(x))
 
-        none = ir.Constant(POINTER, None)
-        for place, x in zip(blocks.ENTRY, common, strict=True):
-            put(place, x)
-        put(blocks.DIRECT, direct)
-        put(blocks.REST, none if rest is None else rest)
-        put(blocks.PANELS, b.gep(common[2], [self.size(scratch)], source_etype=ir.IntType(8)))
-        put(blocks.OUT, self.start(c.store.buffer, c.store.offset.const))
-        put(blocks.WORK, work)
+        words[: len(common)] = common
+        words[blocks.DIRECT] = direct
+        words[blocks.REST] = ir.Constant(POINTER, None) if rest is None else rest
+        panels_at = b.gep(common[2], [self.size(scratch)], source_etype=ir.IntType(8))
+        words[blocks.PANELS] = panels_at
+        words[blocks.OUT] = self.start(c.store.buffer, c.store.offset.const)
+        words[blocks.WORK] = work
         number(blocks.LEFT_BYTES, c.scratch[0])
         number(blocks.BYTES, sum(c.scratch))
         number(blocks.INNER, c.inner)
         number(blocks.BATCHES, max(1, len(c.batch)))
-        for side, operand, function in zip(
+        steps = [dict(c.store.offset.terms)]
+        for side, operand, pack in zip(
             (blocks.LEFT, blocks.RIGHT), (c.left, c.right), packs, strict=True
         ):
-            put(side + blocks.PACK, function)
+            words[side + blocks.PACK] = pack
             number(side + blocks.FINITE, operand.finite)
             number(side + blocks.ALONE, not {x.index for x in c.batch} & set(operand.nest.ranged))
             plain = operand.strided
             if plain is not None:
-                put(side + blocks.START, self.start(plain.buffer, plain.offset.const))
-        steps = [dict(c.store.offset.terms)]
-        for operand in (c.left, c.right):
-            plain = operand.strided
+                words[side + blocks.START] = self.start(plain.buffer, plain.offset.const)
             steps.append({} if plain is None else dict(plain.offset.terms))
         for place in range(blocks.AT_BATCH + max(1, len(c.batch))):
             loop = loops.get(place)
             number(blocks.field(place, blocks.EXTENT), 1 if loop is None else loop.extent)
             for which, by in enumerate(steps, blocks.OUT_STEP):
                 number(blocks.field(place, which), 0 if loop is None else by.get(loop.index, 0))
-        b.ret(b.call(blocks.contract(b.module, shape), [task]))
+        b.ret(b.call(blocks.contract(b.module, shape), [self.written(words)]))
+
+    def written(self, words: Sequence[ir.Value]) -> ir.Value:
+        """The words on the stack: what is known as one copy, the rest one by one."""
+        b = self.b
+        known = [_constant(x) for x in words]
+        initial = ir.Constant.literal_struct([constant(I64, 0) if x is None else x for x in known])
+        form = ir.GlobalVariable(b.module, initial.type, f"{self.nest.name}_task")
+        form.initializer, form.linkage, form.global_constant = initial, "internal", True
+        form.type = POINTER
+        task = blocks.stack(b, len(words))
+        size = constant(I64, 8 * len(words))
+        copy = [task, form, size, constant(I1, 0)]
+        intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])
+        for place, (x, constant_) in enumerate(zip(words, known, strict=True)):
+            if constant_ is None:
+                b.store(x, b.gep(task, [constant(I64, place)], source_etype=I64))
+        return task
 
     def start(self, buffer: Buffer, at: Dim) -> ir.Value:
         """The address of the element `at`."""
         return self.address(buffer, Linear((), at), {})
+
+
+def _constant(x: ir.Value) -> ir.Value | None:
+    """`x` where it is known when code is emitted."""
+    if isinstance(x, ir.Function):
+        return formatted(POINTER, f'@"{x.name}"')
+    return x if isinstance(x, ir.Constant) else None

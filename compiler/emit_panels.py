@@ -52,6 +52,7 @@ class Pack(Values):
     ) -> None:
         super().__init__(target, module, _shaped(operand, width, lanes), dims, param_count)
         self.operand, self.width = operand, width
+        self.split = frozenset()  # masks cost nothing beside what is moved
         (s,) = self.nest.body
         assert isinstance(s, Reduce)
         self.statement = s

@@ -26,7 +26,7 @@ import llvmlite.ir as ir
 from .dims import dim, named
 from .dtypes import F32, F64
 from .emit_panels import Pack
-from .entry_builder import Callee
+from .entry_builder import Callee, not_hot
 from .fork_join import PARTS_A_THREAD, parallel, threads, up
 from .frame import Target
 from .instructions import I1, I64
@@ -145,12 +145,6 @@ def contraction_module(target: Target, element: ir.Type) -> ir.Module:
     return module
 
 
-def _not_hot(f: ir.Function) -> None:
-    """LLVM need not look for the best code: the time is spent in what `f` calls."""
-    for attribute in ("nounwind", "noinline", "optnone"):
-        f.attributes.add(attribute)
-
-
 # --------------------------------------------------------------------------- plain operands
 
 
@@ -163,7 +157,7 @@ def _pack(
     operand = _plain_operand(tile, side, transposed, f"{name}_ranges")
     own = Pack(target, module, operand, dims, 1, width, tile.lanes).run()
     f = ir.Function(module, STEP, name)
-    _not_hot(f)
+    not_hot(f)
     task, ranges, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     about, step = (LEFT, LEFT_STEP) if side == "left" else (RIGHT, RIGHT_STEP)
@@ -215,7 +209,7 @@ _SHARED = (AT_BATCH, AT_COLUMNS, AT_ROWS)  # ranges that may be shared out; of a
 
 def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     f = contract(module, tile)
-    _not_hot(f)
+    not_hot(f)
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work, inner = word(b, task, WORK), word(b, task, INNER)
@@ -276,7 +270,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
     f.linkage = "internal"
-    _not_hot(f)
+    not_hot(f)
     words, number, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     one, none = constant(I64, 1), constant(I64, 0)
@@ -379,7 +373,7 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
     t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64])
     f = ir.Function(module, t, "tdsl_packing")
     f.linkage = "internal"
-    _not_hot(f)
+    not_hot(f)
     task, ranges, memory, which = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     is_left = b.icmp_signed("==", which, constant(I64, 0))

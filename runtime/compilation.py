@@ -7,17 +7,15 @@ place where the run time calls the compiler's pipeline.
 from __future__ import annotations
 
 import functools
-import gc
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.entry_table import PRODUCTS
 from ..compiler.stages import stage
-from . import cache
+from . import cache, collector
 from .calls import Check, Owner, out_of_range, slow_call
 from .loading import LoadedCode, machine_key
 from .native import Entry, Native
@@ -32,11 +30,9 @@ if TYPE_CHECKING:
     from ..compiler.object_code import Later
 
 _entry_lock = threading.Lock()
-_compiling_lock = threading.Lock()
-_compiling = 0  # compilations that run
-_collecting = True  # whether the collector was on before the first of them
 _pools: list[Pool] = []  # one, once the entry is loaded
 _started: dict[str, Later[bytes]] = {}
+_starting = threading.Lock()
 
 
 def graph_of(source: Source, name: str, t: Transform | None) -> Function:
@@ -79,7 +75,7 @@ def native_of_graph(
             counters.cache_hits += 1
             return _load(code, owner(signature, checks))
     _start("entry")
-    with _uncollected():
+    with collector.paused():
         code, signature, checks = compiled(graph(), arrays)
     header = {
         "objects": [len(x) for x in code],
@@ -90,31 +86,13 @@ def native_of_graph(
     return _load(code, owner(signature, checks))
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cycle collector, which takes 7 % of a compilation and finds next to nothing."""
-    global _compiling, _collecting
-    with _compiling_lock:
-        _compiling += 1
-        if _compiling == 1:
-            _collecting = gc.isenabled()
-            gc.disable()
-    try:
-        yield
-    finally:
-        with _compiling_lock:
-            _compiling -= 1
-            if _compiling == 0 and _collecting:
-                gc.enable()
-
-
 def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
     with stage("imports"):
         from ..compiler import build, pipeline, target_cpu
         from ..compiler.machine import host
         from ..compiler.module_text import module_text
-        from ..compiler.object_code import Jobs
+        from ..compiler.object_code import Jobs, cores
         from ..compiler.packed import Contraction
         from ..compiler.python_entry import add_entry
 
@@ -128,7 +106,8 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature
             if isinstance(nest, Contraction):
                 _start(f"contractions {nest.left.value.dtype}")
         jobs = Jobs(host())
-        modules = target_cpu.modules_of(loops, host())
+        most = target_cpu.PART if cores() > 1 else None
+        modules = target_cpu.modules_of(loops, host(), most)
         while True:
             with stage("emit"):
                 module = next(modules, None)
@@ -160,8 +139,9 @@ def _load(code: Sequence[bytes], owner: Owner) -> Native:
 @functools.cache
 def shared_entry() -> Entry:
     """The native entry that all functions share."""
-    with stage("shared entry"):
-        loaded = LoadedCode(_code("entry"))
+    code = _code("entry")
+    with stage("load"):
+        loaded = LoadedCode(code)
         _pools.append(Pool(loaded, usual()))
         return Entry(loaded, slow_call, out_of_range)
 
@@ -176,18 +156,20 @@ def pool() -> Pool:
 @functools.cache
 def contractions(element: str) -> LoadedCode:
     """The routines of large contractions, which all functions share and find by name."""
-    with stage("contractions"):
-        loaded = LoadedCode(_code(f"contractions {element}"))
+    code = _code(f"contractions {element}")
+    with stage("load"):
+        loaded = LoadedCode(code)
         loaded.publish(PRODUCTS[element])
         return loaded
 
 
 def _start(what: str) -> None:
     """Have a thread bring the code, so that it is there when it is wanted."""
-    if what not in _started:
-        from ..compiler.object_code import Later
+    from ..compiler.object_code import Later
 
-        _started[what] = Later(lambda: _once_per_machine(what))
+    with _starting:
+        if what not in _started:
+            _started[what] = Later(lambda: _once_per_machine(what))
 
 
 def _code(what: str) -> bytes:
@@ -206,7 +188,7 @@ def _once_per_machine(what: str) -> bytes:
     stored = cache.get(key)
     if stored is not None:
         return stored.data
-    with stage(what.partition(" ")[0]):
+    with stage("shared entry" if what == "entry" else "contractions"):
         from ..compiler import target_cpu
         from ..compiler.machine import host
 

@@ -35,6 +35,8 @@ SECTIONS = {
     "start_up": False,
     "peak_memory": False,
 }
+#: What is measured with all threads where it is measured once: a process starts with all its CPUs.
+WITH_ALL = ("start_up", "compile_stages")
 THREADS = [1, 2]
 #: What makes NumPy's BLAS take another CPU's kernels, which are slower.
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -57,7 +59,8 @@ def main() -> None:
         others: list[Any] = []
         for name in sections:
             every = name == WORKLOADS or SECTIONS[name]
-            for count in threads if every else threads[:1]:
+            once = threads[-1:] if name in WITH_ALL else threads[:1]
+            for count in threads if every else once:
                 print(f"{name}, threads: {count}", file=sys.stderr, flush=True)
                 start = time.monotonic()
                 found = _in_process(name, count, options.quick, Path(scratch), options.workloads)

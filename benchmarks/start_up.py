@@ -44,6 +44,9 @@ def _median(seconds: Sequence[float]) -> str:
 
 def tables(threads: int, quick: bool) -> list[Table]:
     runs = 1 if quick else 7
+    run_python(IMPORT, "numpy,tdsl")  # bytecode is written
+    with tempfile.TemporaryDirectory() as cache:
+        run_python(FIRST, "mlp", env={"TDSL_CACHE_DIR": cache})
     imports = [
         [f"import {names}", _median([run_python(IMPORT, names) for _ in range(runs)])]
         for names in ("numpy", "tdsl", "numpy,tdsl", "torch", "jax", "numba")

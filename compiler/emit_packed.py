@@ -1,9 +1,10 @@
 """Packed contractions as code: what each has of its own, and the call of the routine for the rest.
 
-In: a `Contraction`. Out: functions of the module: its direct nest, those that pack an operand which
-no shared routine packs, one for what follows the sums, and the one that carries the contraction's
-name: small sizes go the direct way, large ones are handed to `packed_blocks` as a task. Left to
-others: blocks (`packed_blocks`), packing (`emit_panels`).
+In: a `Contraction`. Out: functions of the module: its direct nest, those that pack an operand, one
+for what follows the sums (each where no shared routine does the same), and the one that carries the
+contraction's name: small sizes go the direct way, large ones are handed over as a task. Left to
+others: what a task says (`packed_task`) and who carries it out (`packed_blocks`), packing
+(`emit_panels`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from dataclasses import dataclass, replace
 
 import llvmlite.ir as ir
 
-from . import contraction_task as tasks
-from . import packed_blocks as blocks
+from . import packed_plain, packed_task
 from .dims import Dim, dim, product
 from .emit import emit
 from .emit_panels import Pack
@@ -22,7 +22,7 @@ from .emit_parallel import emit_nest, split
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
-from .loops import Buffer, Linear, Nest
+from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
 from .packed import COLUMNS, ROWS, WORTH_PACKING, Contraction, Operand
 from .tile import Registers, tile
@@ -37,9 +37,10 @@ def emit_contraction(
     scratch: Dim,
 ) -> ir.Function:
     """The function of `c`; `scratch` is where its panels stand in the arena, in bytes."""
-    nest = replace(c.direct, name=f"{c.name}_direct")
-    direct = emit_nest(target, module, tile(nest, target.registers), dims, param_count)
-    own = _own(target, module, c, dims, param_count, direct, None)
+    own = _own(target, module, c, dims, param_count)
+    nest = tile(replace(c.direct, name=f"{c.name}_direct"), target.registers)
+    if not _is_shared(c, nest, own.shape, target):
+        own = replace(own, direct=emit_nest(target, module, nest, dims, param_count))
     whole = _Task(target, module, c.direct, dims, param_count)
     whole.run(c, own, scratch)
     return whole.function
@@ -61,7 +62,7 @@ def emit_rows(
     (row,) = (loop for loop in nest.loops if loop.index in nest.ranged)
     every = replace(everywhere, name=f"{c.name}_all_direct")
     direct = split(target, module, every, row, part, dims)
-    own = _own(target, module, c, dims, param_count, direct, part)
+    own = replace(_own(target, module, c, dims, param_count), direct=direct, direct_rows=part)
     memory = Buffer("panels", c.left.value.dtype, (), "block", 0, dim(0))
     rows = _Task(target, module, replace(c.direct, block=memory), dims, param_count)
     rows.run(c, own, None)
@@ -72,30 +73,25 @@ def emit_rows(
 
 @dataclass(frozen=True)
 class _Own:
-    """The functions that a contraction does not share with others."""
+    """The functions of a contraction. `direct` is None where a shared routine does the same;
+    `direct_rows`, in a band, computes some rows."""
 
     shape: Panels
-    direct: ir.Function
-    direct_rows: ir.Function | None
     packs: tuple[ir.Function, ir.Function]
     rest: ir.Function | None
+    direct: ir.Function | None = None
+    direct_rows: ir.Function | None = None
 
 
 def _own(
-    target: Target,
-    module: ir.Module,
-    c: Contraction,
-    dims: Sequence[str],
-    param_count: int,
-    direct: ir.Function,
-    direct_rows: ir.Function | None,
+    target: Target, module: ir.Module, c: Contraction, dims: Sequence[str], param_count: int
 ) -> _Own:
     shape = panels(register_type(c.left.value.dtype), target.registers)
-    places = {loop.index: place for place, loop in tasks.loops_of(c).items()}
+    places = {loop.index: place for place, loop in packed_task.loops_of(c).items()}
 
     def pack(side: str, operand: Operand, width: int) -> ir.Function:
         if operand.strided is not None:
-            return blocks.shared_pack(module, shape, side, operand.transposed)
+            return packed_plain.shared_pack(module, shape, side, operand.transposed)
         own = Pack(target, module, operand, dims, param_count, width, shape.lanes).run()
         return _with_ranges(module, own, operand.nest, places)
 
@@ -104,21 +100,50 @@ def _own(
     if c.rest is not None:
         own = emit(target, module, tile(c.rest, target.registers), dims, param_count)
         rest = _with_ranges(module, own, c.rest, places)
-    return _Own(shape, direct, direct_rows, packs, rest)
+    return _Own(shape, packs, rest)
+
+
+def _is_shared(c: Contraction, nest: Nest, shape: Panels, target: Target) -> bool:
+    """Whether a shared routine does, in the same tiles, what `nest` does for small sizes."""
+    total = nest.body[0]
+    assert isinstance(total, Reduce)
+    (a,) = total.accumulators
+    left, right = c.left.strided, c.right.strided
+    known = {x.extent.const is not None for x in (c.rows, c.columns, *c.left.reduced)}
+    if (
+        left is None
+        or right is None
+        or known == {False, True}  # a known size makes code of its own faster
+        or c.batch
+        or c.rest is not None
+        or a.guard is not None
+        or not (isinstance(a.value, Apply) and a.value.name == "mul")
+        or (c.right.transposed and not c.left.transposed)
+        or {x.index for x in c.direct.loops} != {c.rows.index, c.columns.index}
+    ):
+        return False
+    shared = tile(packed_plain.direct_nest(shape, c.right.transposed), target.registers)
+    other = shared.body[0]
+    assert isinstance(other, Reduce)
+    loops = packed_task.loops_of(c)
+    return len(loops) == 3 and all(
+        (loops[y.index].index, y.kind, y.copies, y.lanes) == (x.index, x.kind, x.copies, x.lanes)
+        for x, y in zip((*nest.loops, *total.loops), (*shared.loops, *other.loops), strict=True)
+    )
 
 
 def _with_ranges(
     module: ir.Module, own: ir.Function, nest: Nest, places: dict[int, int]
 ) -> ir.Function:
     """`own`, which takes its ranges one by one, as the routine calls it."""
-    f = ir.Function(module, blocks.STEP, f"{nest.name}_ranges")
+    f = ir.Function(module, packed_task.STEP, f"{nest.name}_ranges")
     f.linkage = "internal"
     f.attributes.add("nounwind")
     task, ranges, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    args = [tasks.word(b, task, k, POINTER) for k in tasks.ENTRY]
+    args = [packed_task.word(b, task, k, POINTER) for k in packed_task.ENTRY]
     for k in nest.ranged:
-        args += [tasks.word(b, ranges, 2 * places[k] + end) for end in (0, 1)]
+        args += [packed_task.word(b, ranges, 2 * places[k] + end) for end in (0, 1)]
     b.call(own, [*args, memory] if nest.block is not None else args)
     b.ret_void()
     return f
@@ -132,76 +157,103 @@ class _Task(Frame):
 
     def run(self, c: Contraction, own: _Own, scratch: Dim | None) -> None:
         """`scratch`: where the panels stand in the arena; None if they, and the rows, are given."""
-        b, common = self.b, list(self.function.args[: len(tasks.ENTRY)])
-        given = list(self.function.args[len(tasks.ENTRY) :])
-        loops = tasks.loops_of(c)
+        b, direct, shape = self.b, own.direct, own.shape
+        common = list(self.function.args[: len(packed_task.ENTRY)])
+        given = list(self.function.args[len(packed_task.ENTRY) :])
+        loops = packed_task.loops_of(c)
         work = self.size(product(tuple(x.extent for x in loops.values())) * c.inner)
-        with b.if_then(b.icmp_signed("<", work, constant(I64, WORTH_PACKING))):
-            if scratch is None and own.direct_rows is not None:
+        small = b.icmp_signed("<", work, constant(I64, WORTH_PACKING))
+        if scratch is None:
+            with b.if_then(small):
                 b.ret(b.call(own.direct_rows, [*common, *given[:-1]]))
-            else:
-                b.ret(b.call(own.direct, common))
-        size = tasks.size(max(1, len(c.batch)))
+        elif direct is not None:
+            with b.if_then(small):
+                b.ret(b.call(direct, common))
+        size = packed_task.size(max(1, len(c.batch)))
         words: list[ir.Value] = [constant(I64, 0)] * size
 
         def number(place: int, x: int | Dim) -> None:
             words[place] = self.size(dim(x))
 
         words[: len(common)] = common
+        if direct is not None:
+            words[packed_task.DIRECT] = direct
+            words[packed_task.DIRECT_ARGS], words[packed_task.DIRECT_DIMS] = common[:2]
         none = ir.Constant(POINTER, None)
-        words[tasks.DIRECT] = own.direct
-        words[tasks.DIRECT_ROWS] = none if own.direct_rows is None else own.direct_rows
-        words[tasks.REST] = none if own.rest is None else own.rest
+        words[packed_task.DIRECT_ROWS] = none if own.direct_rows is None else own.direct_rows
+        words[packed_task.REST] = none if own.rest is None else own.rest
         if scratch is not None:
             at = b.gep(common[2], [self.size(scratch)], source_etype=ir.IntType(8))
-            words[tasks.PANELS] = at
-        words[tasks.OUT] = self.start(c.store.buffer, c.store.offset.const)
-        words[tasks.WORK] = work
-        words[tasks.LEFT_BYTES], words[tasks.BYTES] = panel_bytes(b, self.size, c, own.shape)
-        number(tasks.INNER, c.inner)
-        number(tasks.BATCHES, max(1, len(c.batch)))
+            words[packed_task.PANELS] = at
+        words[packed_task.OUT] = self.start(c.store.buffer, c.store.offset.const)
+        words[packed_task.WORK] = work
+        left_bytes, both = panel_bytes(b, self.size, c, shape)
+        words[packed_task.LEFT_BYTES], words[packed_task.BYTES] = left_bytes, both
+        number(packed_task.INNER, c.inner)
+        number(packed_task.BATCHES, max(1, len(c.batch)))
         steps = [dict(c.store.offset.terms)]
-        for side, operand, pack in zip(
-            (tasks.LEFT, tasks.RIGHT), (c.left, c.right), own.packs, strict=True
+        starts = (packed_task.LEFT_START, packed_task.RIGHT_START)
+        for side, start, operand, pack in zip(
+            (packed_task.LEFT, packed_task.RIGHT), starts, (c.left, c.right), own.packs, strict=True
         ):
-            words[side + tasks.PACK] = pack
-            number(side + tasks.FINITE, operand.finite)
-            number(side + tasks.ALONE, not {x.index for x in c.batch} & set(operand.nest.ranged))
+            words[side + packed_task.PACK] = pack
+            number(side + packed_task.FINITE, operand.finite)
+            number(
+                side + packed_task.ALONE, not {x.index for x in c.batch} & set(operand.nest.ranged)
+            )
             plain = operand.strided
             if plain is not None:
-                words[side + tasks.START] = self.start(plain.buffer, plain.offset.const)
+                words[start] = self.start(plain.buffer, plain.offset.const)
             steps.append({} if plain is None else dict(plain.offset.terms))
-        for place in range(tasks.AT_BATCH + max(1, len(c.batch))):
+        for place in range(packed_task.AT_BATCH + max(1, len(c.batch))):
             loop = loops.get(place)
-            number(tasks.field(place, tasks.EXTENT), 1 if loop is None else loop.extent)
-            for which, by in enumerate(steps, tasks.OUT_STEP):
-                number(tasks.field(place, which), 0 if loop is None else by.get(loop.index, 0))
-        task = self.written(words)
+            number(packed_task.field(place, packed_task.EXTENT), 1 if loop is None else loop.extent)
+            for which, by in enumerate(steps, packed_task.OUT_STEP):
+                number(
+                    packed_task.field(place, which), 0 if loop is None else by.get(loop.index, 0)
+                )
+        task = packed_task.stack(b, size)
+        if direct is None:
+            operands, records = (
+                b.gep(task, [constant(I64, k)], source_etype=I64)
+                for k in (packed_task.LEFT_START, packed_task.RECORDS)
+            )
+            shared = packed_plain.shared_direct(b.module, shape, c.right.transposed)
+            words[packed_task.DIRECT] = shared
+            words[packed_task.DIRECT_ARGS], words[packed_task.DIRECT_DIMS] = operands, records
+        self.write(task, words)
+        if direct is None:
+            with b.if_then(small):
+                b.ret(b.call(shared, [operands, records, *common[2:]]))
         if scratch is None:
-            b.ret(b.call(blocks.contract_rows(b.module, own.shape), [task, *given]))
+            b.ret(b.call(packed_task.contract_rows(b.module, shape), [task, *given]))
         else:
-            b.ret(b.call(blocks.contract(b.module, own.shape), [task]))
+            b.ret(b.call(packed_task.contract(b.module, shape), [task]))
 
-    def written(self, words: Sequence[ir.Value]) -> ir.Value:
-        """The words on the stack: what is known as one copy, the rest one by one."""
+    def write(self, task: ir.Value, words: Sequence[ir.Value]) -> None:
+        """The words: what is known as one copy, the rest one by one."""
         b = self.b
         known = [_constant(x) for x in words]
         initial = ir.Constant.literal_struct([constant(I64, 0) if x is None else x for x in known])
         form = ir.GlobalVariable(b.module, initial.type, f"{self.nest.name}_task")
         form.initializer, form.linkage, form.global_constant = initial, "internal", True
         form.type = POINTER
-        task = tasks.stack(b, len(words))
         size = constant(I64, 8 * len(words))
         copy = [task, form, size, constant(I1, 0)]
         intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])
         for place, (x, constant_) in enumerate(zip(words, known, strict=True)):
             if constant_ is None:
                 b.store(x, b.gep(task, [constant(I64, place)], source_etype=I64))
-        return task
 
     def start(self, buffer: Buffer, at: Dim) -> ir.Value:
         """The address of the element `at`."""
         return self.address(buffer, Linear((), at), {})
+
+
+# --------------------------------------------------------------------------- memory
+
+_SLACK = 64 * 64
+"""Bytes: a transposed panel's last stores pass its end."""
 
 
 def panel_bytes(
@@ -215,13 +267,9 @@ def panel_bytes(
         side = b.add(minimum(b, size(loop.extent), constant(I64, most)), constant(I64, width - 1))
         side = b.and_(side, constant(I64, -width))
         raw = b.mul(b.mul(side, depth), element)
-        # a transposed panel's last stores pass its end
-        out.append(b.and_(b.add(raw, constant(I64, 2 * SLACK - 1)), constant(I64, -SLACK)))
+        out.append(b.and_(b.add(raw, constant(I64, 2 * _SLACK - 1)), constant(I64, -_SLACK)))
     left, right = out
     return left, b.add(left, right)
-
-
-SLACK = 64 * 64
 
 
 def contraction_scratch(

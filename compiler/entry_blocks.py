@@ -23,7 +23,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .entry_builder import I1, I8, I32, I64, NULL, PTR, VOID, Builder, Callee, routine
+from .entry_builder import I1, I8, I32, I64, NULL, PTR, VOID, Builder, Callee, not_hot, routine
 
 SMALLEST = 8 << 10  # bytes; the C library is quick with less
 KEPT = 512 << 20  # bytes that may lie idle
@@ -85,6 +85,7 @@ def _rounded(module: ir.Module) -> Any:
 
 def _drop(module: ir.Module, lists: Any, held: Any) -> Any:
     f = ir.Function(module, ir.FunctionType(VOID, []), "tdsl_block_drop")
+    not_hot(f)
     b = Builder(f.append_basic_block("entry"))
     with b.loop(I64(_CLASSES)) as k:
         head = b.item(lists, k, PTR)

@@ -36,6 +36,7 @@ from .entry_builder import (
     PTR,
     Builder,
     Callee,
+    not_hot,
     routine,
 )
 from .entry_scratch import give, release, take
@@ -455,6 +456,7 @@ def _keywords(module: ir.Module) -> Any:
 def _slow(module: ir.Module) -> Any:
     """`(self, args, nargs, kwnames, again) -> object`: `slow(self, args, kwargs, again)`."""
     b = routine(module, "tdsl_slow", PTR, [PTR, PTR, I64, PTR, I64])
+    not_hot(b.function)
     this, args, nargs, kwnames, again = b.function.args
     failed = b.function.append_basic_block("failed")
     Builder(failed).ret(NULL)  # out of memory: the error is set

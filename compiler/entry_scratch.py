@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from . import entry_table as table
-from .entry_builder import I64, NULL, PTR, VOID, Builder, routine
+from .entry_builder import I64, NULL, PTR, VOID, Builder, not_hot, routine
 
 # A larger block is freed after each call.
 KEPT_SCRATCH = 256 << 20
@@ -61,6 +61,7 @@ def give(module: ir.Module) -> Any:
 def release(module: ir.Module) -> None:
     """`tdsl_release(signature)`: free the kept block."""
     f = ir.Function(module, ir.FunctionType(VOID, [PTR]), "tdsl_release")
+    not_hot(f)
     b = Builder(f.append_basic_block("entry"))
     done = f.append_basic_block("done")
     Builder(done).ret_void()

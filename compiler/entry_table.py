@@ -135,6 +135,8 @@ PRODUCTS = {
             for side in ("left", "right")
             for how in ("", "_transposed")
         ),
+        f"tdsl_direct_{element}",
+        f"tdsl_direct_transposed_{element}",
     )
     for element in ("f32", "f64")
 }

@@ -34,7 +34,7 @@ from collections.abc import Callable
 
 import llvmlite.ir as ir
 
-from .entry_builder import Callee
+from .entry_builder import Callee, not_hot
 from .entry_table import FUTEX, POOL_STOP, POOL_WORDS, workers_can_sleep
 from .instructions import I32, I64
 from .llvm_vector import constant
@@ -150,6 +150,7 @@ def add_pool(module: ir.Module) -> None:
     _share(module)
     _worker(module)
     stop = _Code(module, ir.FunctionType(VOID, []), "tdsl_stop")
+    not_hot(stop.function)
     stop.store(STOP, constant(I64, 1))
     stop.add(EPOCH, 1)
     stop.futex(_WAKE, constant(I64, 1 << 30))
@@ -270,6 +271,7 @@ def up(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
 
 def _worker(module: ir.Module) -> None:
     c = _Code(module, ir.FunctionType(VOID, []), "tdsl_worker")
+    not_hot(c.function)
     b = c.b
     kept, room = b.alloca(POINTER), b.alloca(I64)
     kept.type = room.type = POINTER

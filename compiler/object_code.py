@@ -98,14 +98,15 @@ def _addresses_as_emitted() -> Iterator[None]:
 
 
 class Later(Generic[T]):
-    """What a thread computes: the result, or what was raised, when it is asked for."""
+    """What a thread computes: the result, or what was raised, when it is asked for. The process
+    does not end before the thread: LLVM must not be taken apart under it."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._outcome: tuple[T, None] | tuple[None, BaseException] | None = None
         self._thread: threading.Thread | None = None
         if cores() > 1:
-            thread = threading.Thread(target=self._run, name="tdsl-compile", daemon=True)
+            thread = threading.Thread(target=self._run, name="tdsl-compile")
             try:
                 thread.start()
             except RuntimeError:

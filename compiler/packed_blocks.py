@@ -4,28 +4,29 @@ In: what the machine offers. Out: a module, compiled once per machine, with (for
 
     i64  tdsl_contract(ptr task)
     i64  tdsl_contract_rows(ptr task, i64 low, i64 high, ptr panels)
-    void tdsl_pack_left(ptr task, ptr ranges, ptr panels), …_left_transposed, …_right, …
 
-and the microkernel they stand on. A task is words on the caller's stack that say what a contraction
-is: the functions that are its own, where its operands and its result stand, and a record for every
-loop: its extent, and by how many elements the result and both operands move with it. `ranges` holds
-the first and one past the last value of every loop. The routine decides whether panels pay, shares
-the result out among threads, goes through it block by block, has both operands packed, and calls
-what follows the sums after the last block of them. `tdsl_contract_rows` does so for some values of
-the first batch index, on the thread that calls it.
-
-The packing routines serve operands that are plain reads; a kernel brings its own for others. Left
-to others: how a task is written (`emit_packed`), what packing is (`emit_panels`).
+and what it stands on: the microkernel, and routines for plain operands (`packed_plain`). It decides
+whether panels pay, shares the result out among threads, goes through it block by block, has both
+operands packed, and calls what follows the sums after the last block of them. `tdsl_contract_rows`
+does so for some values of the first batch index, on the thread that calls it. Left to others: what
+a task says (`packed_task`), packing (`emit_panels`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import llvmlite.ir as ir
 
-from .contraction_task import (
+from .entry_builder import Callee, not_hot
+from .fork_join import PARTS_A_THREAD, parallel, threads, up
+from .frame import Target
+from .instructions import I1, I64
+from .llvm_vector import constant, intrinsic
+from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
+from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
+from .packed_plain import add_plain
+from .packed_task import (
     ALONE,
     AT_BATCH,
     AT_COLUMNS,
@@ -35,165 +36,49 @@ from .contraction_task import (
     BATCHES,
     BYTES,
     DIRECT,
+    DIRECT_ARGS,
+    DIRECT_CALL,
+    DIRECT_DIMS,
     DIRECT_ROWS,
+    DIRECT_ROWS_CALL,
     ENTRY,
     EXTENT,
-    FIELD_NAMES,
     FINITE,
     INNER,
     LEFT,
     LEFT_BYTES,
-    LEFT_STEP,
-    LOOP_NAMES,
     OUT,
     OUT_STEP,
     PACK,
     PANELS,
-    RECORD,
-    RECORDS,
     REST,
     RIGHT,
-    RIGHT_STEP,
-    START,
+    STEP,
     WORK,
+    contract,
+    contract_rows,
+    each_index,
     field,
+    product_of_batches,
+    range_at,
     stack,
+    suffix,
+    sum_of_batches,
     word,
 )
-from .dims import dim, named
-from .dtypes import F32, F64
-from .emit_panels import Pack
-from .entry_builder import Callee
-from .fork_join import PARTS_A_THREAD, parallel, threads, up
-from .frame import Target
-from .instructions import I1, I64
-from .llvm_vector import constant, intrinsic
-from .loops import Accumulator, Buffer, Kind, Linear, Load, Loop, Nest, Reduce, Result
-from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
-from .packed import (
-    COLUMNS,
-    DEPTH,
-    ROWS,
-    SPREAD,
-    WORTH_A_BATCH,
-    WORTH_PACKING,
-    WORTH_SHARING,
-    Operand,
-)
-
-CONTRACT = ir.FunctionType(I64, [POINTER])
-CONTRACT_ROWS = ir.FunctionType(I64, [POINTER, I64, I64, POINTER])
-STEP = ir.FunctionType(VOID, [POINTER] * 3)  # (task, ranges, panels)
-_DIRECT = ir.FunctionType(I64, [POINTER] * 4)
-_DIRECT_ROWS = ir.FunctionType(I64, [POINTER] * 4 + [I64] * 2)
-
-# --------------------------------------------------------------------------- names
-
-
-def _suffix(tile: Panels) -> str:
-    return f"f{8 * tile.bytes}"
-
-
-def contract(module: ir.Module, tile: Panels) -> ir.Function:
-    """The routine as an external symbol of a module that calls it."""
-    return _external(module, CONTRACT, f"tdsl_contract_{_suffix(tile)}")
-
-
-def contract_rows(module: ir.Module, tile: Panels) -> ir.Function:
-    """The same for `tdsl_contract_rows`."""
-    return _external(module, CONTRACT_ROWS, f"tdsl_contract_rows_{_suffix(tile)}")
-
-
-def shared_pack(module: ir.Module, tile: Panels, side: str, transposed: bool) -> ir.Function:
-    """The routine that packs a plain operand, as an external symbol."""
-    return _external(module, STEP, _pack_name(tile, side, transposed))
-
-
-def _pack_name(tile: Panels, side: str, transposed: bool) -> str:
-    return f"tdsl_pack_{side}{'_transposed' if transposed else ''}_{_suffix(tile)}"
-
-
-def _external(module: ir.Module, t: ir.FunctionType, name: str) -> ir.Function:
-    found = module.globals.get(name)
-    return ir.Function(module, t, name) if found is None else found
 
 
 def contraction_module(target: Target, element: ir.Type) -> ir.Module:
     """All routines of one element type."""
     tile = panels(element, target.registers)
-    module = ir.Module(f"tdsl_contractions_{_suffix(tile)}")
+    module = ir.Module(f"tdsl_contractions_{suffix(tile)}")
     multiply(module, tile)
-    for side, width in (("left", tile.rows), ("right", tile.columns)):
-        for transposed in (False, True):
-            _pack(target, module, tile, side, width, transposed)
+    add_plain(target, module, tile)
     part = _part(module, tile)
     _contract(module, tile, part)
     _contract_rows(module, tile, part)
     return module
 
-
-def _not_hot(f: ir.Function) -> None:
-    """LLVM need not look for the best code: the time is spent in what `f` calls."""
-    for attribute in ("nounwind", "noinline", "optnone"):
-        f.attributes.add(attribute)
-
-
-# --------------------------------------------------------------------------- plain operands
-
-
-def _pack(
-    target: Target, module: ir.Module, tile: Panels, side: str, width: int, transposed: bool
-) -> None:
-    """The packing of a read whose strides are the task's."""
-    dims = [f"{loop}_{what}" for loop in LOOP_NAMES for what in FIELD_NAMES]
-    name = _pack_name(tile, side, transposed)
-    operand = _plain_operand(tile, side, transposed, f"{name}_ranges")
-    own = Pack(target, module, operand, dims, 1, width, tile.lanes).run()
-    f = ir.Function(module, STEP, name)
-    _not_hot(f)
-    task, ranges, memory = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    about, step = (LEFT, LEFT_STEP) if side == "left" else (RIGHT, RIGHT_STEP)
-    moved = _sum_of_batches(b, task, ranges, step)
-    start = b.gep(word(b, task, about + START, POINTER), [moved], source_etype=tile.element)
-    args = stack(b, 1)
-    b.store(start, args)
-    none = ir.Constant(POINTER, None)
-    sizes = b.gep(task, [constant(I64, RECORDS)], source_etype=I64)
-    bounds = [word(b, ranges, 2 * place + end) for place in operand.nest.ranged for end in (0, 1)]
-    b.call(own, [args, sizes, none, none, *bounds, memory])
-    b.ret_void()
-
-
-def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Operand:
-    dtype = F32 if tile.bytes == F32.size else F64
-    along = AT_ROWS if side == "left" else AT_COLUMNS
-    contiguous = AT_LAST if transposed else along
-    loops = {
-        k: Loop(k, named(f"{LOOP_NAMES[k]}_extent"), Kind.SERIAL)
-        for k in (along, AT_OUTER, AT_LAST)
-    }
-    steps = tuple(
-        (k, dim(1) if k == contiguous else named(f"{LOOP_NAMES[k]}_{side}")) for k in loops
-    )
-    buffer = Buffer("operand", dtype, (), "param", 0, dim(0))
-    value = Load(buffer, Linear(steps, dim(0)), (), None, (), True, dtype)
-    total = Accumulator(Result("panels", dtype), "sum", value, None, None)
-    reduced = Reduce((loops[AT_OUTER], loops[AT_LAST]), (total,))
-    nest = Nest(
-        name,
-        "",
-        (),
-        (loops[along],),
-        (reduced,),
-        dict(enumerate(LOOP_NAMES)),
-        (along, AT_OUTER, AT_LAST),
-        Buffer("panels", dtype, (), "block", 0, dim(0)),
-    )
-    return Operand(nest, along, value, None, transposed, False)
-
-
-# --------------------------------------------------------------------------- a task in parts
 
 FINE, NOT_FINITE = 0, 1  # what becomes of a task
 _FAILED, _TASK, _SHARES = 0, 1, 2  # words that all parts are given
@@ -202,7 +87,7 @@ _SHARED = (AT_BATCH, AT_COLUMNS, AT_ROWS)  # ranges that may be shared out; of a
 
 def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     f = contract(module, tile)
-    _not_hot(f)
+    not_hot(f)
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work = word(b, task, WORK)
@@ -210,8 +95,9 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     large = _is_large(b, task, tile)
     directly = f.append_basic_block("directly")
     here = ir.IRBuilder(directly)
-    entry = [word(here, task, k, POINTER) for k in ENTRY]
-    here.ret(here.call(Callee(word(here, task, DIRECT, POINTER), _DIRECT), entry))
+    given = (DIRECT_ARGS, DIRECT_DIMS, *ENTRY[2:])
+    entry = [word(here, task, k, POINTER) for k in given]
+    here.ret(here.call(Callee(word(here, task, DIRECT, POINTER), DIRECT_CALL), entry))
     onward = f.append_basic_block("packed")
     b.cbranch(large, onward, directly)
     b.position_at_end(onward)
@@ -251,11 +137,11 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
 
 def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     f = contract_rows(module, tile)
-    _not_hot(f)
+    not_hot(f)
     task, low, high, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     entry = [word(b, task, k, POINTER) for k in ENTRY]
-    direct = Callee(word(b, task, DIRECT_ROWS, POINTER), _DIRECT_ROWS)
+    direct = Callee(word(b, task, DIRECT_ROWS, POINTER), DIRECT_ROWS_CALL)
     with b.if_then(b.not_(_is_large(b, task, tile))):
         b.ret(b.call(direct, [*entry, low, high]))
     words = stack(b, _SHARES + len(_SHARED))
@@ -293,7 +179,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
     f.linkage = "internal"
-    _not_hot(f)
+    not_hot(f)
     words, number, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     one, none = constant(I64, 1), constant(I64, 0)
@@ -306,7 +192,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         return word(b, task, field(place, EXTENT))
 
     def put(place: ir.Value | int, low: ir.Value, high: ir.Value) -> None:
-        at = _range(b, ranges, constant(I64, place) if isinstance(place, int) else place)
+        at = range_at(b, ranges, constant(I64, place) if isinstance(place, int) else place)
         b.store(low, at)
         b.store(high, b.gep(at, [one], source_etype=I64))
 
@@ -363,9 +249,9 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         columns = opened(AT_COLUMNS, outer[AT_COLUMNS], block_columns)
         packed(1, once_right)
         low, high = outer[AT_BATCH]
-        others = b.sdiv(_product_of_batches(b, task, batches), extent(AT_BATCH))
+        others = b.sdiv(product_of_batches(b, task, batches), extent(AT_BATCH))
         at = loops.enter_context(counted(b, b.mul(high, others), one, b.mul(low, others)))
-        _each_index(b, task, batches, at, put)
+        each_index(b, task, batches, at, put)
         later, last, here = none, constant(I1, 1), inner
         for place, x, block in zip((AT_OUTER, AT_LAST), depths, blocks, strict=True):
             low, high = opened(place, (none, x), block)
@@ -376,7 +262,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         rows = opened(AT_ROWS, outer[AT_ROWS], block_rows)
         packed(0, b.not_(once_left))
         step = word(b, task, field(AT_ROWS, OUT_STEP))
-        at = b.add(_sum_of_batches(b, task, ranges, OUT_STEP), b.mul(rows[0], step))
+        at = b.add(sum_of_batches(b, task, ranges, OUT_STEP), b.mul(rows[0], step))
         place = b.gep(
             word(b, task, OUT, POINTER), [b.add(at, columns[0])], source_etype=tile.element
         )
@@ -396,7 +282,7 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
     t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64])
     f = ir.Function(module, t, "tdsl_packing")
     f.linkage = "internal"
-    _not_hot(f)
+    not_hot(f)
     task, ranges, memory, which = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     is_left = b.icmp_signed("==", which, constant(I64, 0))
@@ -417,56 +303,6 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
         count = b.mul(count, x)
     b.ret(b.call(finite(module, tile), [memory, count]))
     return f
-
-
-# --------------------------------------------------------------------------- ranges and batches
-
-
-def _range(b: ir.IRBuilder, ranges: ir.Value, place: ir.Value) -> ir.Value:
-    return b.gep(ranges, [b.mul(place, constant(I64, 2))], source_etype=I64)
-
-
-def _batch_field(b: ir.IRBuilder, task: ir.Value, k: ir.Value, which: int) -> ir.Value:
-    at = b.add(b.mul(k, constant(I64, RECORD)), constant(I64, field(AT_BATCH, which)))
-    return b.load(b.gep(task, [at], source_etype=I64), typ=I64)
-
-
-def _product_of_batches(b: ir.IRBuilder, task: ir.Value, batches: ir.Value) -> ir.Value:
-    total = stack(b, 1)
-    b.store(constant(I64, 1), total)
-    with counted(b, batches, constant(I64, 1)) as k:
-        b.store(b.mul(b.load(total, typ=I64), _batch_field(b, task, k, EXTENT)), total)
-    return b.load(total, typ=I64)
-
-
-def _sum_of_batches(b: ir.IRBuilder, task: ir.Value, ranges: ir.Value, which: int) -> ir.Value:
-    """By how many elements the batch indices move the result or an operand."""
-    total = stack(b, 1)
-    b.store(constant(I64, 0), total)
-    with counted(b, word(b, task, BATCHES), constant(I64, 1)) as k:
-        at = _range(b, ranges, b.add(k, constant(I64, AT_BATCH)))
-        by = b.mul(b.load(at, typ=I64), _batch_field(b, task, k, which))
-        b.store(b.add(b.load(total, typ=I64), by), total)
-    return b.load(total, typ=I64)
-
-
-def _each_index(
-    b: ir.IRBuilder,
-    task: ir.Value,
-    batches: ir.Value,
-    number: ir.Value,
-    put: Callable[[ir.Value, ir.Value, ir.Value], None],
-) -> None:
-    """The batch indices of the batch with this number, the last one running fastest."""
-    left = stack(b, 1)
-    b.store(number, left)
-    one = constant(I64, 1)
-    with counted(b, batches, one) as n:
-        k = b.sub(b.sub(batches, one), n)
-        number, size = b.load(left, typ=I64), _batch_field(b, task, k, EXTENT)
-        at = b.srem(number, size)
-        b.store(b.sdiv(number, size), left)
-        put(b.add(k, constant(I64, AT_BATCH)), at, b.add(at, one))
 
 
 def _even(b: ir.IRBuilder, size: ir.Value, most: ir.Value, multiple: int) -> ir.Value:

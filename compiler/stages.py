@@ -1,7 +1,8 @@
 """How long each stage of the compiler took.
 
 In: a stage's name around its work. Out: seconds by stage, from the process's beginning on, summed
-over everything that was compiled, in the order in which the stages first ran.
+over everything that was compiled, in the order in which the stages first ran. Those that several
+threads work on count for each of them.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant, intrinsic
 from .loops import Buffer, Loop, Nest
 from .machine import Machine, data_layout, host, initialize, target_machine
+from .module_text import module_text
 from .object_code import object_code, optimized
 from .packed import Contraction
 from .packed_blocks import contraction_module
@@ -250,7 +251,7 @@ def entry_code(machine: Machine) -> bytes:
     """Object code of the entry that all functions share."""
     from .entry_code import entry_module
 
-    return object_code(optimized(str(entry_module()), machine), machine)
+    return object_code(optimized(module_text(entry_module()), machine), machine)
 
 
 def contraction_code(element: str, machine: Machine) -> bytes:
@@ -259,7 +260,7 @@ def contraction_code(element: str, machine: Machine) -> bytes:
     module = contraction_module(CpuTarget(machine.registers), t)
     module.triple = machine.triple
     module.data_layout = data_layout(machine)
-    return object_code(optimized(str(module), machine), machine)
+    return object_code(optimized(module_text(module), machine), machine)
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.entry_table import PRODUCTS
 from ..compiler.stages import stage
-from . import cache
+from . import cache, collector
 from .calls import Check, Owner, out_of_range, slow_call
 from .loading import LoadedCode, machine_key
 from .native import Entry, Native
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _entry_lock = threading.Lock()
 _pools: list[Pool] = []  # one, once the entry is loaded
 _started: dict[str, Later[bytes]] = {}
+_starting = threading.Lock()
 
 
 def graph_of(source: Source, name: str, t: Transform | None) -> Function:
@@ -74,7 +75,8 @@ def native_of_graph(
             counters.cache_hits += 1
             return _load(code, owner(signature, checks))
     _start("entry")
-    code, signature, checks = compiled(graph(), arrays)
+    with collector.paused():
+        code, signature, checks = compiled(graph(), arrays)
     header = {
         "objects": [len(x) for x in code],
         "signature": to_json(signature),
@@ -89,7 +91,8 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature
     with stage("imports"):
         from ..compiler import build, pipeline, target_cpu
         from ..compiler.machine import host
-        from ..compiler.object_code import Jobs
+        from ..compiler.module_text import module_text
+        from ..compiler.object_code import Jobs, cores
         from ..compiler.packed import Contraction
         from ..compiler.python_entry import add_entry
 
@@ -103,7 +106,8 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature
             if isinstance(nest, Contraction):
                 _start(f"contractions {nest.left.value.dtype}")
         jobs = Jobs(host())
-        modules = target_cpu.modules_of(loops, host())
+        most = target_cpu.PART if cores() > 1 else None
+        modules = target_cpu.modules_of(loops, host(), most)
         while True:
             with stage("emit"):
                 module = next(modules, None)
@@ -111,7 +115,7 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature
                     break
                 if "tdsl_run" in module.globals:
                     add_entry(module, ready, arrays)
-                text = str(module)
+                text = module_text(module)
             jobs.start(text)
         code = jobs.results()
     checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
@@ -135,8 +139,9 @@ def _load(code: Sequence[bytes], owner: Owner) -> Native:
 @functools.cache
 def shared_entry() -> Entry:
     """The native entry that all functions share."""
-    with stage("shared entry"):
-        loaded = LoadedCode(_code("entry"))
+    code = _code("entry")
+    with stage("load"):
+        loaded = LoadedCode(code)
         _pools.append(Pool(loaded, usual()))
         return Entry(loaded, slow_call, out_of_range)
 
@@ -156,18 +161,20 @@ def pool() -> Pool:
 @functools.cache
 def contractions(element: str) -> LoadedCode:
     """The routines of large contractions, which all functions share and find by name."""
-    with stage("contractions"):
-        loaded = LoadedCode(_code(f"contractions {element}"))
+    code = _code(f"contractions {element}")
+    with stage("load"):
+        loaded = LoadedCode(code)
         loaded.publish(PRODUCTS[element])
         return loaded
 
 
 def _start(what: str) -> None:
     """Have a thread bring the code, so that it is there when it is wanted."""
-    if what not in _started:
-        from ..compiler.object_code import Later
+    from ..compiler.object_code import Later
 
-        _started[what] = Later(lambda: _once_per_machine(what))
+    with _starting:
+        if what not in _started:
+            _started[what] = Later(lambda: _once_per_machine(what))
 
 
 def _code(what: str) -> bytes:
@@ -186,7 +193,7 @@ def _once_per_machine(what: str) -> bytes:
     stored = cache.get(key)
     if stored is not None:
         return stored.data
-    with stage(what.partition(" ")[0]):
+    with stage("shared entry" if what == "entry" else "contractions"):
         from ..compiler import target_cpu
         from ..compiler.machine import host
 

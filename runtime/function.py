@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from . import collector
 from .requests import (
     parameters_to_differentiate,
     parameters_to_map,
@@ -73,7 +74,7 @@ class Function:
 
     def compile(self) -> None:
         """Compile now rather than at the first call. Safe from several threads at once."""
-        with self._lock:
+        with self._lock, collector.paused():
             if self._compiled:
                 return
             from .compilation import native_of

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.stages import stage
 from ..dsl.source import read_source
-from . import cache
+from . import cache, collector
 from .signature import Signature, from_json, signature_of, to_json
 from .stats import counters
 
@@ -81,7 +81,7 @@ class Source:
 
     def _read(self) -> tuple[Program, Checked]:
         """Parse and check, once."""
-        with self._lock:
+        with self._lock, collector.paused():
             if self._parsed is None:
                 with stage("imports"):
                     from ..dsl.check import check

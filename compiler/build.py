@@ -11,9 +11,8 @@ from functools import cached_property
 
 from . import object_code, target_cpu
 from .artifact import Array, Artifact, RequiredSize, encode
-from .bands import banded
 from .dtypes import DType
-from .fuse import fuse
+from .fuse import fuse_in_bands
 from .graph import Comp, Function, Requirement
 from .kernels import Kernels, verify_kernels
 from .lower import lower
@@ -35,7 +34,7 @@ class Build:
     @cached_property
     def kernels(self) -> Kernels:
         with stage("fuse"):
-            out = banded(fuse(self.function, self.machine.registers), self.machine.registers)
+            out = fuse_in_bands(self.function, self.machine.registers)
             if VERIFY:
                 verify_kernels(out)
         return out

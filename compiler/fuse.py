@@ -9,11 +9,13 @@ and its gradient, see operands while they are in registers.
 
 from __future__ import annotations
 
+from .bands import banded
 from .graph import Comp, Function, Node, operands, postorder
 from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
 from .layout import laid_out
 from .lower import preferred_tile
+from .share import shared_parts
 from .tile import Preference, Registers
 from .unroll import unroll
 
@@ -30,6 +32,15 @@ def fuse(fn: Function, registers: Registers) -> Kernels:
     fn = inline(fn)
     fn = laid_out(fn, registers)
     return Kernels(fn, _grouped(fn, registers))
+
+
+def fuse_in_bands(fn: Function, registers: Registers) -> Kernels:
+    """The same with bands, which a CPU runs."""
+    kernels = banded(fuse(fn, registers), registers)
+    shared = shared_parts(kernels)
+    if shared is None:
+        return kernels
+    return banded(Kernels(shared, _grouped(shared, registers)), registers)
 
 
 def _grouped(fn: Function, registers: Registers) -> tuple[Kernel, ...]:

@@ -122,7 +122,7 @@ def _dissolves(p: Comp, sites: list[tuple[Comp, sc.Read]], stored_anyway: bool) 
     if len(sites) == 1:
         return True
     readers = {c for c, _ in sites}
-    if not _is_no_larger(p.shape, [*operands(p), *readers]):
+    if not is_no_larger(p.shape, [*operands(p), *readers]):
         return True  # all pairs of something: cheaper to compute again than to keep
     if len(readers) == 1 and price * len(sites) <= 4 * CHEAP:
         return True
@@ -167,7 +167,7 @@ def extract(fn: Function) -> Function:
     """Give an expensive part of a body a comprehension of its own, where the body's loops would
     evaluate it again for indices on which it does not depend; and read it wherever else the same
     part stands, perhaps over the same indices in another order."""
-    made: dict[_Part, Comp] = {}
+    made: dict[Part, Comp] = {}
     known: set[int] = set()  # their shapes: most subexpressions differ from all of them already so
 
     def rule(node: Node) -> Node:
@@ -175,20 +175,20 @@ def extract(fn: Function) -> Function:
             return node
         parts = _repeated_parts(node) if len(node.extents) > 1 else []
         for x in parts:
-            made.setdefault(_part(node, x)[0], _comp_of(node, x))
+            made.setdefault(part_of(node, x)[0], _comp_of(node, x))
             known.add(_shapes(x)[x])
         shapes = _shapes(node.body) if made else {}
         found: dict[Scalar, Scalar] = {}
         for x in sc.postorder([node.body]):
             if isinstance(x, sc.Op) and shapes.get(x) in known:
-                key, order = _part(node, x)
+                key, order = part_of(node, x)
                 if key in made and made[key].body is not node.body:
                     layout = _layout(made[key], order)
                     found[x] = sc.read(made[key], [sc.index(k) for k in layout])
         if found:
             return with_body(node, sc.rewrite(node.body, lambda x: found.get(x, x)))
         if node.reducer is None and node.target is None and cost(node.body) >= COSTLY:
-            key, order = _part(node, node.body)
+            key, order = part_of(node, node.body)
             if len(order) == node.rank:
                 made.setdefault(key, node)
                 known.add(_shapes(node.body)[node.body])
@@ -199,20 +199,20 @@ def extract(fn: Function) -> Function:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A subexpression with its indices numbered as they appear, and their extents."""
 
     body: Scalar
     extents: tuple[Dim, ...]
 
 
-def _part(node: Comp, x: Scalar) -> tuple[_Part, list[int]]:
+def part_of(node: Comp, x: Scalar) -> tuple[Part, list[int]]:
     """The part, and the indices of `node` in the order in which they appear."""
     order = list(
         dict.fromkeys(k for y in sc.postorder([x]) if isinstance(y, sc.Affine) for k, _ in y.terms)
     )
     body = sc.substitute_indices(x, {k: sc.index(n) for n, k in enumerate(order)})
-    return _Part(body, tuple(node.extents[k] for k in order)), order
+    return Part(body, tuple(node.extents[k] for k in order)), order
 
 
 def _shapes(root: Scalar) -> dict[Scalar, int]:
@@ -248,7 +248,7 @@ def _comp_of(node: Comp, x: Scalar) -> Comp:
 
 def _layout(made: Comp, order: list[int]) -> list[int]:
     """For each dim of `made`, the index of a node in which the part appears with `order`."""
-    appear = _part(made, made.body)[1]  # the dims of `made` in order of appearance
+    appear = part_of(made, made.body)[1]  # the dims of `made` in order of appearance
     return [order[appear.index(d)] for d in range(len(made.shape))]
 
 
@@ -265,13 +265,13 @@ def _repeated_parts(node: Comp) -> list[Scalar]:
             continue  # conditions stay where they guard
         own = sc.indices_of(x)
         extents = [node.extents[k] for k in own]
-        if not _is_repeated(node, own) or not _is_no_larger(extents, [node, *operands(node)]):
+        if not _is_repeated(node, own) or not is_no_larger(extents, [node, *operands(node)]):
             continue
         if cost(x) < COSTLY or x is node.body:
             continue
         if guards is None:
             guards = ranges.path_guards([node.body])
-        if guards[x] == ranges.ALWAYS or _is_safe(node, x):
+        if guards[x] == ranges.ALWAYS or is_safe(node, x):
             found.append(x)
             inside.update(sc.children(x))
     return found
@@ -288,14 +288,14 @@ def _is_repeated(node: Comp, own: frozenset[int]) -> bool:
     )
 
 
-def _is_no_larger(extents: Sequence[Dim], than: Iterable[Node]) -> bool:
+def is_no_larger(extents: Sequence[Dim], than: Iterable[Node]) -> bool:
     """Whether an array is no larger than one of some others: a pairwise interaction should not
     become an array of all pairs."""
     size = product(tuple(extents))
     return any(provably_nonnegative(product(n.shape) - size) for n in than)
 
 
-def _is_safe(node: Comp, x: Scalar) -> bool:
+def is_safe(node: Comp, x: Scalar) -> bool:
     """Whether every read below `x` is in range without its guard."""
     return all(
         ranges.in_range(at, size, node.extents)

@@ -66,7 +66,7 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "Elementary functions": {
-        REST: "the polynomial keeps to its bound in ulp over the whole range, edges included",
+        REST: "the formula keeps to its bound in ulp over the whole range, edges included",
     },
     "Tensors": {
         REST: (

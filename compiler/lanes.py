@@ -18,8 +18,10 @@ from .llvm_vector import (
     any_lane,
     constant,
     element_of,
+    exponent_and_mantissa,
     gather,
     intrinsic,
+    replaced,
     times_power_of_two,
     vector,
     width_of,
@@ -242,6 +244,20 @@ class Real:
         value = times_power_of_two(self.builder, self.value, n.value)
         return None if value is None else Real(self.builder, value)
 
+    def exponent_and_mantissa(self) -> tuple[Real, Real] | None:
+        """(n, m) with self = 2^n·m, 1 ≤ |m| < 2, for self finite and not 0, if the target has
+        instructions for it."""
+        parts = exponent_and_mantissa(self.builder, self.value)
+        return (
+            None if parts is None else (Real(self.builder, parts[0]), Real(self.builder, parts[1]))
+        )
+
+    def replaced(self, x: Real, table: int) -> Real | None:
+        """self, but where x is NaN, 0, infinite or negative what the table says
+        (`llvm_vector.replaced`), if the target has an instruction for it."""
+        value = replaced(self.builder, self.value, x.value, table)
+        return None if value is None else Real(self.builder, value)
+
     def _call(self, name: str) -> Real:
         return Real(self.builder, intrinsic(self.builder, name, [self.value]))
 
@@ -257,6 +273,13 @@ class Real:
         for coefficient in reversed(lower):
             result = result.times_plus(self, coefficient)
         return result
+
+    def polynomial_by_halves(self, square: Real, table: Mapping[int, tuple[float, ...]]) -> Real:
+        """even(self²) + self·odd(self²): as many steps as Horner's scheme, half of them at once."""
+        coefficients = table[self.bits]
+        even = square.polynomial({self.bits: coefficients[::2]})
+        odd = square.polynomial({self.bits: coefficients[1::2]})
+        return odd.times_plus(self, even)
 
     def as_bits(self) -> Integer:
         type_ = vector(ir.IntType(self.bits), width_of(self.value.type))

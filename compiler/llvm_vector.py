@@ -19,7 +19,8 @@ class TargetModule(ir.Module):  # type: ignore[misc]  # llvmlite has no types
 
     def __init__(self, name: str, *, scales_by_powers: bool = False) -> None:
         super().__init__(name)
-        self.scales_by_powers = scales_by_powers  # x·2^n of vectors, subnormals included
+        # of vectors, subnormals included: x·2^n, the parts of x = 2^n·m, a table of special values
+        self.scales_by_powers = scales_by_powers
 
 
 def vector(element: ir.Type, width: int) -> ir.Type:
@@ -107,17 +108,39 @@ def intrinsic(
 def times_power_of_two(builder: ir.IRBuilder, x: ir.Value, n: ir.Value) -> ir.Value | None:
     """x·2^n rounded once, n integers as floats: AVX-512's instruction, of a full register of any
     length; None where the target has none."""
+    return _avx512(builder, "scalef", x, [x, n, x])
+
+
+def exponent_and_mantissa(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value, ir.Value] | None:
+    """(n, m) with |x| = 2^n·|m|, 1 ≤ |m| < 2, for x finite and not 0; None as above."""
+    exponent = _avx512(builder, "getexp", x, [x, x])
+    # the interval from 1 to 2, the sign of x
+    mantissa = _avx512(builder, "getmant", x, [x, constant(ir.IntType(32), 0), x])
+    return None if exponent is None else (exponent, mantissa)
+
+
+def replaced(builder: ir.IRBuilder, result: ir.Value, x: ir.Value, table: int) -> ir.Value | None:
+    """`result`, but where x is NaN, 0, infinite or negative what a table says, of four bits for
+    each kind of number (VFIXUPIMM in Intel's manual); None as above."""
+    bits = 32 if isinstance(element_of(x.type), ir.FloatType) else 64
+    kinds = constant(vector(ir.IntType(bits), width_of(x.type)), table)
+    return _avx512(builder, "fixupimm", x, [result, x, kinds, constant(ir.IntType(32), 0)])
+
+
+def _avx512(
+    builder: ir.IRBuilder, name: str, x: ir.Value, args: Sequence[ir.Value]
+) -> ir.Value | None:
+    """An instruction on all lanes of a full register of any length, in the type of `x`."""
     scales = getattr(builder.module, "scales_by_powers", False)
     width = width_of(x.type)
     bits = 32 if isinstance(element_of(x.type), ir.FloatType) else 64
     if not scales or width * bits not in (128, 256, 512):
         return None
-    lanes = ir.IntType(max(8, width))
-    args = [x, n, x, constant(lanes, 2**width - 1)]
+    every = [*args, constant(ir.IntType(max(8, width)), 2**width - 1)]
     if width * bits == 512:
-        args.append(constant(ir.IntType(32), 4))  # round as the control register says
-    name = f"llvm.x86.avx512.mask.scalef.{'ps' if bits == 32 else 'pd'}.{width * bits}"
-    return intrinsic(builder, name, args, overload=[])
+        every.append(constant(ir.IntType(32), 4))  # round as the control register says
+    full = f"llvm.x86.avx512.mask.{name}.{'ps' if bits == 32 else 'pd'}.{width * bits}"
+    return intrinsic(builder, full, every, overload=[])
 
 
 def any_lane(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:

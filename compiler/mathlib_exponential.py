@@ -62,11 +62,16 @@ def exp_of_reduced(r: Real) -> Real:
     return r.polynomial(EXP).times_plus(r, 1.0).times_plus(r, 1.0)
 
 
-def exp(x: Real, x_low: Real | None = None) -> Real:
-    """2^n·(1 + r + r²·q(r)), of x + x_low if a low word is given."""
-    x = x.clamped(x.either(-104.5, -746.0), x.either(89.5, 710.5))
+def exp(x: Real) -> Real:
+    """2^n·(1 + r + r²·q(r))."""
+    reduced = reduce_by_log2(x.clamped(x.either(-104.5, -746.0), x.either(89.5, 710.5)))
+    return scaled(exp_of_reduced(reduced.r), reduced.n, reduced.integer)
+
+
+def exp_of_words(x: Real, x_low: Real) -> Real:
+    """exp(x + x_low), x between exp's bounds."""
     reduced = reduce_by_log2(x)
-    r = reduced.r if x_low is None else reduced.head + (reduced.low + x_low)
+    r = reduced.head + (reduced.low + x_low)
     return scaled(exp_of_reduced(r), reduced.n, reduced.integer)
 
 

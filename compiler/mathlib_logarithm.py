@@ -19,6 +19,9 @@ from .mathlib_coefficients import (
     LOG_ATANH,
 )
 
+#: The result's own value for positive numbers; NaN for NaN and below 0, -∞ at 0, ∞ at ∞.
+_SPECIAL = 0x03530422
+
 ONE_AND_ZERO = {32: (1.0, 0.0), 64: (1.0, 0.0)}
 
 
@@ -40,14 +43,27 @@ def split_exponent(x: Real) -> tuple[Integer, Real]:
     return choose(tiny, k - shift, k), mantissa - 1.0
 
 
+def split(x: Real) -> tuple[Real, Real]:
+    """`split_exponent` with k as a real; where x is not finite and positive, of any value."""
+    parts = x.exponent_and_mantissa()
+    if parts is None:
+        k, f = split_exponent(x)
+        return k.to_real(), f
+    n, m = parts
+    upper = m >= x.of(0.5**0.5) * 2.0
+    return choose(upper, n + 1.0, n), choose(upper, m * 0.5, m) - 1.0
+
+
 def add_tail(f: Real, scale: float, term: Real) -> Real:
     """term + scale·(log(1 + f) - f) for √½ ≤ 1 + f ≤ √2.
 
     f32: f²·q(f). f64: s·(f²/2 + R) - f²/2 with s = f/(2 + f), R from 2·atanh(s) (as in fdlibm).
     """
     if f.bits == 32:
-        square = f * f if scale == 1.0 else f * f * scale
-        return square.times_plus(f.polynomial(LOG), term)
+        square = f * f
+        if scale == 1.0:
+            return square.times_plus(f.polynomial_by_halves(square, LOG), term)
+        return (square * scale).times_plus(f.polynomial(LOG), term)
     s = f / (f + 2.0)
     z = s * s
     half_square = f * f * 0.5
@@ -55,11 +71,11 @@ def add_tail(f: Real, scale: float, term: Real) -> Real:
     return term + tail if scale == 1.0 else tail.times_plus(scale, term)
 
 
-def assemble(k: Integer, f: Real, f_low: Real | None) -> Real:
-    """log(2^k·(1 + f + f_low)), |f_low| at most an ulp of 1 + f."""
+def assemble(n: Real, f: Real, f_low: Real | None) -> Real:
+    """log(2^n·(1 + f + f_low)), |f_low| at most an ulp of 1 + f."""
     high, low = f.words(LN2_SHORT)
-    n = k.to_real()
-    total, error = fast_two_sum(n * high, f)
+    total = n.times_plus(high, f)  # n·high is exact, so that this is Dekker's sum
+    error = n.times_plus(high, -total) + f
     if f_low is not None:
         error = error + f_low.times_plus(-f, f_low)
     return total + add_tail(f, 1.0, n.times_plus(low, error))
@@ -67,6 +83,9 @@ def assemble(k: Integer, f: Real, f_low: Real | None) -> Real:
 
 def with_special_values(x: Real, result: Real) -> Real:
     """log's values at 0, below it, at infinity and NaN."""
+    replaced = result.replaced(x, _SPECIAL)
+    if replaced is not None:
+        return replaced
     result = choose(x < x.of(float("inf")), result, x)
     result = choose(x.equals(0.0), x.of(float("-inf")), result)
     return choose(x < 0.0, x.of(float("nan")), result)
@@ -74,15 +93,14 @@ def with_special_values(x: Real, result: Real) -> Real:
 
 def log(x: Real) -> Real:
     """k·log(2) + f + (log(1 + f) - f)."""
-    return with_special_values(x, assemble(*split_exponent(x), None))
+    return with_special_values(x, assemble(*split(x), None))
 
 
 def log_to_base(
     x: Real, scale: Mapping[int, tuple[float, ...]], unit: Mapping[int, tuple[float, ...]]
 ) -> Real:
     """k·unit + log(1 + f)·scale; unit is log(2) and scale log(e) in the base, in two words."""
-    k, f = split_exponent(x)
-    n = k.to_real()
+    n, f = split(x)
     scale_high, scale_low = x.words(scale)
     unit_high, unit_low = x.words(unit)
     product = f * scale_high
@@ -115,7 +133,7 @@ def log_of_one_plus(y: Real, y_low: Real | None, extra: Integer | None = None) -
     # 2^-k, and 0 where k is so large that nothing was dropped.
     down = ((y.bias - k).at_least(0) << y.mantissa).bits_as_real()
     f, f_low = fast_two_sum(f, dropped * down)
-    return assemble(k if extra is None else k + extra, f, f_low)
+    return assemble((k if extra is None else k + extra).to_real(), f, f_low)
 
 
 def log1p(x: Real) -> Real:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from .lanes import Real, choose
 from .mathlib_coefficients import ATANH_TAIL, CBRT, EXPM1, LN2, THIRD, TWO_LOG2_E
 from .mathlib_exponential import power_of_two, round_by_adding, scaled
-from .mathlib_logarithm import fast_two_sum, split_exponent
+from .mathlib_logarithm import fast_two_sum, split
 
 Words = Mapping[int, tuple[float, ...]]
 
@@ -26,8 +26,8 @@ def times_words(x: Real, x_low: Real, factor: Words) -> tuple[Real, Real]:
 
 
 def log2_in_words(x: Real) -> tuple[Real, Real]:
-    """log2(x) in two words for finite x > 0: k + 2·log2(e)·atanh(s), s = f/(2 + f)."""
-    k, f = split_exponent(x)
+    """log2(x) in two words for finite x > 0: n + 2·log2(e)·atanh(s), s = f/(2 + f)."""
+    n, f = split(x)
     divisor = f + 2.0
     divisor_low = f - (divisor - 2.0)
     inverse = 1.0 / divisor
@@ -43,7 +43,7 @@ def log2_in_words(x: Real) -> tuple[Real, Real]:
     product_low = s_low.times_plus(b, s.times_plus(b_low, s.times_plus(b, -product)))
     total, total_low = fast_two_sum(s, product)
     scaled_high, scaled_low = times_words(total, total_low + (s_low + product_low), TWO_LOG2_E)
-    high, low = fast_two_sum(k.to_real(), scaled_high)
+    high, low = fast_two_sum(n, scaled_high)
     return fast_two_sum(high, low + scaled_low)
 
 

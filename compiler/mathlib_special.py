@@ -23,7 +23,7 @@ from .mathlib_coefficients import (
     SIN_OF_PI,
     STIRLING,
 )
-from .mathlib_exponential import exp, exp_of_reduced, power_of_two, reduce_by_log2
+from .mathlib_exponential import exp_of_reduced, exp_of_words, power_of_two, reduce_by_log2
 from .mathlib_logarithm import log
 
 
@@ -38,8 +38,11 @@ def erfc_of_positive(a: Real) -> Real:
     centre, table = (2.0, ERFCX_32) if a.bits == 32 else (4.0, ERFCX_64)
     square = a * a
     square_low = a.times_plus(a, -square)
-    power = exp(-square, -square_low)
-    return power * (((a - centre) / (a + centre)).polynomial(table) / (a + a + 1.0))
+    power = exp_of_words(-square, -square_low)
+    t = (a - centre) / (a + centre)
+    # by halves it would be less exact, which only f64 can afford
+    series = t.polynomial(table) if a.bits == 32 else t.polynomial_by_halves(t * t, table)
+    return power * (series / (a + a + 1.0))
 
 
 def erf(x: Real) -> Real:

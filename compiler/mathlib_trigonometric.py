@@ -18,31 +18,25 @@ from .mathlib_exponential import round_by_adding
 from .mathlib_logarithm import fast_two_sum
 
 
-def two_sum_error(a: Real, b: Real, s: Real) -> Real:
-    """a + b - s for s = a + b rounded (Knuth)."""
-    bb = s - a
-    return (a - (s - bb)) + (b - bb)
-
-
 def reduce_by_half_pi(x: Real) -> tuple[Real, Real, Integer]:
     """(r, r_low, n): x = n·π/2 + r + r_low, |r| ≤ π/4 or slightly more; n is right modulo 4."""
     first, second, third = x.words(HALF_PI)
     k, n = round_by_adding(x, 2 / math.pi)
     # Exact: x and k·first are multiples of one grid, and |r| < 1.
     r = k.times_plus(-first, x)
-    product = k * second
-    product_low = k.times_plus(second, -product)
-    total = r - product
-    low = two_sum_error(r, -product, total) - k.times_plus(third, product_low)
-    r, r_low = fast_two_sum(total, low)
-    large = x.absolute() > x.either(2.0**16, 2.0**26)
-    reduced = rarely("reduce_by_half_pi", large, (r, r_low, n), (x,), reduce_large)
-    r, r_low, n = reduced  # type: ignore[assignment]
-    return r, r_low, n
+    total = k.times_plus(-second, r)
+    low = k.times_plus(-third, k.times_plus(-second, r - total))
+    # r - total is exact unless r and k·second cancel: x is then next to a multiple of π/2.
+    size = x.absolute()
+    large = size > x.either(2.0**16, 2.0**26)
+    near = r.absolute() < size * x.either(2.0**-23, 2.0**-52)
+    reduced = rarely("reduce_by_half_pi", large | near, (total, low, n), (x,), reduce_large)
+    total, low, n = reduced  # type: ignore[assignment]
+    return total, low, n
 
 
 def two_over_pi(builder: ir.IRBuilder) -> ir.GlobalVariable:
-    """The module's table of the bits of 2/π, in limbs of 32 from bit -31 on."""
+    """The module's table of the bits of 2/π, in limbs of 32 from bit -63 on."""
     name = "tdsl_two_over_pi"
     table = builder.module.globals.get(name)
     if table is None:
@@ -55,7 +49,7 @@ def two_over_pi(builder: ir.IRBuilder) -> ir.GlobalVariable:
 
 
 def reduce_large(x: Real) -> tuple[Real, Real, Integer]:
-    """`reduce_by_half_pi` for large |x| = M·2^E: M times a window of the bits of 2/π.
+    """`reduce_by_half_pi` for any |x| = M·2^E of at least ½: M times a window of the bits of 2/π.
 
     Bits of weight 4 and more are left out, as they add whole turns. The window is wide enough for
     the least |r| that a float can have (2^-31 in f32, 2^-62 in f64) and a mantissa and more of it.
@@ -64,8 +58,8 @@ def reduce_large(x: Real) -> tuple[Real, Real, Integer]:
     bits = x.as_bits()
     exponent = bits.logical_shift_right(x.mantissa) & (2 * x.bias + 1)
     mantissa = ((bits & ((1 << x.mantissa) - 1)) | (1 << x.mantissa)).widened(64)
-    # The window starts at bit E - 1, counted from the point; the table at bit -31.
-    position = (exponent - (x.bias + x.mantissa) - 1 + 31).at_least(0)
+    # The window starts at bit E - 1, counted from the point; the table at bit -63.
+    position = (exponent - (x.bias + x.mantissa) - 1 + 63).at_least(0)
     offset = (position & 31).widened(64)
     start = position >> 5
     count = 3 if x.bits == 32 else 6

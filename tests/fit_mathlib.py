@@ -328,13 +328,13 @@ WORDS = [
     Words("DIGAMMA_ZERO_LESS_1", "x₀ - 1, digamma(x₀) = 0", DIGAMMA_ZERO - 1, 2),
 ]
 
-LIMBS = 39
+LIMBS = 40
 
 
 def two_over_pi() -> list[int]:
-    """The bits of 2/π in limbs of 32, after a limb of zeros for what stands before the point."""
+    """The bits of 2/π in limbs of 32, after two limbs of zeros for what stands before the point."""
     with mp.workdps(420):
-        whole = int(mp.floor(2 / mp.pi * mp.mpf(2) ** (32 * (LIMBS - 1))))
+        whole = int(mp.floor(2 / mp.pi * mp.mpf(2) ** (32 * (LIMBS - 2))))
     return [whole >> (32 * (LIMBS - 1 - i)) & 0xFFFFFFFF for i in range(LIMBS)]
 
 

@@ -169,6 +169,12 @@ def test_scaling_by_one_instruction_gives_the_same_bits(bits: int) -> None:
     one, several = (library(bits, WIDEST[bits], scales) for scales in (True, False))
     for name in ("exp", "exp2", "expm1", "sinh", "tanh", "erfc"):
         np.testing.assert_array_equal(one(name, x), several(name, x), err_msg=name)
+    every = np.concatenate(
+        [random_bits(bits, 40_000, rng), x, [0.0, -0.0, 1.0, 2.0**0.5, 0.5**0.5]]
+    )
+    every = np.concatenate([every, np.nextafter(every[-2:], 0), -every], dtype=DTYPE[bits])
+    for name in ("log", "log2", "log10"):
+        np.testing.assert_array_equal(one(name, every), several(name, every), err_msg=name)
     base, power = np.abs(x[:20_000]) + 0.1, rng.uniform(-90, 90, 20_000).astype(DTYPE[bits])
     np.testing.assert_array_equal(one("pow", base, power), several("pow", base, power))
 

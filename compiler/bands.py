@@ -19,10 +19,10 @@ from .dims import Dim, product
 from .graph import REDUCERS, Comp, Node
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels
-from .loops import Nest, Reduce
+from .loops import Load, Nest, Reduce, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
-from .tile import Registers
+from .tile import Registers, tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
                 break
         else:
             g = len(forming)
-            way = ways[0] if ways else None
+            way = _way_alone(kernel, ways, registers)
             forming.append(_Forming([kernel], [way], 0 if way is None else way.most))
         for c in kernel.comps:
             place[c] = g
@@ -108,6 +108,35 @@ def _shared(kernel: Kernel, way: _Rows, group: _Forming) -> int:
     ):
         shared -= 1
     return shared
+
+
+def _way_alone(kernel: Kernel, ways: list[_Rows], registers: Registers) -> _Rows | None:
+    """How a kernel starts a group: by the rows of its sums, if it walks down columns otherwise."""
+    summed = next((w for w in ways if w.summed), None)
+    if summed is not None and len(ways) > 1 and _walks_down(tile(lone_nest(kernel), registers)):
+        return summed
+    return ways[0] if ways else None
+
+
+def _walks_down(nest: Nest) -> bool:
+    """Whether the innermost loop jumps from row to row of what it sums, for some columns that fill
+    vectors: every step is on another page."""
+    columns = [loop.index for loop in nest.loops if loop.lanes > 1]
+    loads = [
+        (x, s.loops[-1].index)
+        for s in nest.body
+        if isinstance(s, Reduce) and s.loops
+        for x in postorder(values_of(s))
+        if isinstance(x, Load)
+    ]
+    return any(
+        (across := x.offset.coefficient(k)) is not None
+        and across.const == 1
+        and (down := x.offset.coefficient(inner)) is not None
+        and (down.const is None or down.const > 64)
+        for x, inner in loads
+        for k in columns
+    )
 
 
 # --------------------------------------------------------------------------- one kernel

@@ -15,7 +15,7 @@ table of its own. A pointer is that of row 0, wherever the block's rows stand.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import llvmlite.ir as ir
 
@@ -128,8 +128,7 @@ def emit_band(
             rows, whole = emit_rows(target, module, stage, *common, scratch)
             stages.append(_Stage(rows, whole, 1, stage))
         else:
-            part = emit(target, module, stage, *common)
-            stages.append(_Stage(part, None, len(stage.ranged), stage))
+            stages.append(_nest_stage(target, module, band, stage, *common))
     code = _Code(band, tuple(starts), tuple(stages), tuple(ends), param_count + output_count)
     part_nest = Nest(
         f"{band.name}_part", band.source, (), (), (), {}, (_ROWS, _NUMBER), _memory(band)
@@ -139,6 +138,26 @@ def emit_band(
     whole = _Whole(target, module, Nest(band.name, band.source, (), (), (), {}), *common)
     whole.run(code, part.function, scratch)
     return whole.function
+
+
+def _nest_stage(
+    target: Target,
+    module: ir.Module,
+    band: BandNest,
+    nest: Nest,
+    dims: Sequence[str],
+    param_count: int,
+) -> _Stage:
+    if rows_of(nest) or not nest.loops or not splittable(nest):
+        return _Stage(emit(target, module, nest, dims, param_count), None, len(nest.ranged), nest)
+    # a sum over the rows: stage by stage, several threads share its results
+    outermost = nest.loops[0]
+    wide = replace(nest, ranged=(*nest.ranged, outermost.index))
+    part = emit(target, module, wide, dims, param_count)
+    own = Nest(f"{nest.name}_results", nest.source, (), (), (), {}, (outermost.index,))
+    results = _Results(target, module, own, dims, param_count)
+    results.run(part, band, len(nest.ranged))
+    return _Stage(part, None, len(nest.ranged), nest, results.function)
 
 
 _ROWS, _NUMBER = range(2)  # ranges of a part: its rows; its number, and how many rows a block has
@@ -152,12 +171,14 @@ def _memory(band: BandNest) -> Buffer:
 @dataclass(frozen=True)
 class _Stage:
     """`rows` computes some rows, given as `ranges` equal pairs, and for a contraction memory;
-    `whole`, of a contraction, all of them."""
+    `whole`, of a contraction, all of them. Where there is `results`, `rows` is given a range of the
+    outermost loop, too, and `results` computes all rows of such a range."""
 
     rows: ir.Function
     whole: ir.Function | None
     ranges: int
     nest: Nest | Contraction
+    results: ir.Function | None = None
 
 
 @dataclass(frozen=True)
@@ -256,6 +277,8 @@ class _Part(_Rows):
                 args = [*entry, *([at, end] * stage.ranges)]
                 if stage.whole is not None:
                     args.append(memory)
+                if stage.results is not None and isinstance(stage.nest, Nest):
+                    args += [constant(I64, 0), self.size(stage.nest.loops[0].extent)]
                 status = b.call(stage.rows, args)
                 if may_fail(stage.nest):
                     self.checked(code, status)
@@ -330,6 +353,12 @@ class _Whole(_Rows):
             if any(may_fail(s.nest) for s in code.stages):
                 self.checked(code, status)
 
+    def shared(self, part: ir.Function, entry: list[ir.Value], nest: Nest, loop: Loop) -> ir.Value:
+        """Call `part` for all of a loop, on several threads if that pays."""
+        extent, work = self.size(loop.extent), self.size(operations(nest))
+        words = [part, *entry, extent, constant(I64, loop.step), work]
+        return self.b.call(fork_join.share(self.b.module), words)
+
     def bounds(self, band: BandNest, sizes: Sizes, number: ir.Value) -> list[ir.Value]:
         """What a part is given: its rows, its number, the rows of a block."""
         low = self.b.mul(number, sizes.part)
@@ -344,15 +373,26 @@ class _Whole(_Rows):
             nest = stage.nest
             if stage.whole is not None:
                 status = b.call(stage.whole, entry)
+            elif isinstance(nest, Nest) and stage.results is not None:
+                status = self.shared(stage.results, entry, nest, nest.loops[0])
             elif isinstance(nest, Nest) and splittable(nest) and rows_of(nest):
-                step = constant(I64, rows_of(nest)[0].step)
-                work = self.size(operations(nest))
-                share = fork_join.share(b.module)
-                status = b.call(share, [stage.rows, *entry, rows, step, work])
+                status = self.shared(stage.rows, entry, nest, rows_of(nest)[0])
             else:
                 status = b.call(stage.rows, [*entry, *([none, rows] * stage.ranges)])
             if may_fail(nest):
                 self.checked(code, status)
+
+
+class _Results(Frame):
+    """`(…, low, high)`: all rows, of a range of the outermost loop."""
+
+    def hoist(self) -> None:
+        pass
+
+    def run(self, part: ir.Function, band: BandNest, ranges: int) -> None:
+        *entry, low, high = self.function.args
+        rows = [constant(I64, 0), self.size(band.rows)] * ranges
+        self.b.ret(self.b.call(part, [*entry, *rows, low, high]))
 
 
 def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:

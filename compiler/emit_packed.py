@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import llvmlite.ir as ir
 
-from . import packed_plain, packed_task
+from . import packed_direct, packed_plain, packed_task
 from .dims import Dim, dim, product
 from .emit import emit
 from .emit_panels import Pack
@@ -122,7 +122,7 @@ def _is_shared(c: Contraction, nest: Nest, shape: Panels, target: Target) -> boo
         or {x.index for x in c.direct.loops} != {c.rows.index, c.columns.index}
     ):
         return False
-    shared = tile(packed_plain.direct_nest(shape, c.right.transposed), target.registers)
+    shared = tile(packed_direct.direct_nest(shape, c.right.transposed), target.registers)
     other = shared.body[0]
     assert isinstance(other, Reduce)
     loops = packed_task.loops_of(c)
@@ -218,7 +218,7 @@ class _Task(Frame):
                 b.gep(task, [constant(I64, k)], source_etype=I64)
                 for k in (packed_task.LEFT_START, packed_task.RECORDS)
             )
-            shared = packed_plain.shared_direct(b.module, shape, c.right.transposed)
+            shared = packed_direct.shared_direct(b.module, shape, c.right.transposed)
             words[packed_task.DIRECT] = shared
             words[packed_task.DIRECT_ARGS], words[packed_task.DIRECT_DIMS] = operands, records
         self.write(task, words)

@@ -34,9 +34,8 @@ class Reductions(Values):
             total = vector(DOUBLE, lanes if outer_lane else _lanes_of_totals(s, width))
             starts = [constant(total, 0)] * (len(points) * len(s.accumulators))
         else:
-            for _ in range(len(points) * inner):
-                for a in s.accumulators:
-                    starts += self.start(a, lanes)
+            for at in points:
+                starts += [x for a in s.accumulators for x in self.start_at(a, lanes, at)] * inner
         for at in points:
             self.lane_mask(at)
         self.hoist_values(self.order[s], {})
@@ -73,6 +72,12 @@ class Reductions(Values):
                     holds = self.b.and_(holds, self.any(self.value(t, at)))
                 out = holds if out is None else self.b.or_(out, holds)
         return out
+
+    def start_at(self, a: Accumulator, lanes: int, at: Copies) -> list[ir.Value]:
+        if a.start is None:
+            return self.start(a, lanes)
+        first = self.value(a.start, at)
+        return [self.splat(first) if lanes > 1 else first]
 
     def start(self, a: Accumulator, lanes: int) -> list[ir.Value]:
         d = a.value.dtype

@@ -128,13 +128,15 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Accumulator:
-    """`result` combines `value` over the loops where `guard` holds."""
+    """`result` combines `value` over the loops where `guard` holds, from `start` on if there is
+    one (lanes then run along the nest's own loops)."""
 
     result: Result
     reducer: str
     value: Value
     guard: Value | None
     position: Linear | None  # for argmax and argmin: the flattened position
+    start: Value | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,8 +233,8 @@ def values_of(s: Statement) -> tuple[Value, ...]:
         case Update():
             return (*(v for v, _ in s.gathered), *(c.index for c in s.checks), s.value)
         case Reduce():
-            guards = (a.guard for a in s.accumulators if a.guard is not None)
-            return (*(a.value for a in s.accumulators), *guards)
+            others = (x for a in s.accumulators for x in (a.guard, a.start) if x is not None)
+            return (*(a.value for a in s.accumulators), *others)
 
 
 def conjuncts(guard: Value | None) -> list[Value]:
@@ -299,7 +301,8 @@ def nest_text(nest: Nest) -> str:
                     depth += 1
                 for a in s.accumulators:
                     guard = "" if a.guard is None else f" if {made[a.guard]}"
-                    put(f"{a.result.name} {a.reducer}= {made[a.value]}{guard}")
+                    start = "" if a.start is None else f", from {made[a.start]}"
+                    put(f"{a.result.name} {a.reducer}= {made[a.value]}{guard}{start}")
                 depth -= len(s.loops)
     return "\n".join(lines) + "\n"
 

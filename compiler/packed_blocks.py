@@ -25,7 +25,8 @@ from .instructions import I1, I64
 from .llvm_vector import constant, intrinsic
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
 from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
-from .packed_plain import add_plain
+from .packed_direct import add_direct
+from .packed_plain import add_packs
 from .packed_task import (
     ALONE,
     AT_BATCH,
@@ -73,7 +74,9 @@ def contraction_module(target: Target, element: ir.Type) -> ir.Module:
     tile = panels(element, target.registers)
     module = ir.Module(f"tdsl_contractions_{suffix(tile)}")
     multiply(module, tile)
-    add_plain(target, module, tile)
+    add_packs(target, module, tile)
+    for transposed in (False, True):
+        add_direct(target, module, tile, transposed)
     part = _part(module, tile)
     _contract(module, tile, part)
     _contract_rows(module, tile, part)

@@ -1,10 +1,9 @@
-"""Contractions of plain operands: the routines that pack them, and those for small sizes.
+"""Contractions of plain operands: the routines that pack them.
 
 In: what the machine offers. Out: functions of the module that all contractions share, for one
 element type:
 
     void tdsl_pack_left(ptr task, ptr ranges, ptr panels), …_left_transposed, …_right, …
-    i64  tdsl_direct(ptr operands, ptr loops, ptr, ptr), …_transposed
 
 An operand is plain if nothing but strides sets it apart from others: these are a task's
 (`packed_task`). A nest over named strides says what is done; left to others: the emission, which is
@@ -20,12 +19,11 @@ import llvmlite.ir as ir
 from .dims import Dim, dim, named
 from .dtypes import F32, F64
 from .emit_panels import Pack
-from .emit_parallel import emit_nest
 from .entry_builder import not_hot
 from .frame import Target
 from .instructions import I64
 from .llvm_vector import constant
-from .loops import Accumulator, Apply, Buffer, Kind, Linear, Load, Loop, Nest, Reduce, Result, Store
+from .loops import Accumulator, Buffer, Kind, Linear, Load, Loop, Nest, Reduce, Result
 from .microkernel import POINTER, Panels
 from .packed import Operand
 from .packed_task import (
@@ -34,7 +32,6 @@ from .packed_task import (
     AT_OUTER,
     AT_ROWS,
     DIM_NAMES,
-    DIRECT_CALL,
     LEFT_START,
     LEFT_STEP,
     LOOP_NAMES,
@@ -48,15 +45,12 @@ from .packed_task import (
     sum_of_batches,
     word,
 )
-from .tile import tile as tiled
 
 
-def add_plain(target: Target, module: ir.Module, tile: Panels) -> None:
+def add_packs(target: Target, module: ir.Module, tile: Panels) -> None:
     for transposed in (False, True):
         for side, width in (("left", tile.rows), ("right", tile.columns)):
             _pack(target, module, tile, side, width, transposed)
-        nest = tiled(direct_nest(tile, transposed), target.registers)
-        emit_nest(target, module, nest, DIM_NAMES, 2).linkage = ""
 
 
 def shared_pack(module: ir.Module, tile: Panels, side: str, transposed: bool) -> ir.Function:
@@ -93,8 +87,8 @@ def _pack(
 
 def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Operand:
     along = AT_ROWS if side == "left" else AT_COLUMNS
-    loops = [_loop(k, Kind.SERIAL) for k in (along, AT_OUTER, AT_LAST)]
-    value = _plain_load(tile, side, 0, loops, AT_LAST if transposed else along)
+    loops = [plain_loop(k, Kind.SERIAL) for k in (along, AT_OUTER, AT_LAST)]
+    value = plain_load(tile, side, 0, loops, AT_LAST if transposed else along)
     total = Accumulator(Result("panels", value.dtype), "sum", value, None, None)
     nest = Nest(
         name,
@@ -109,49 +103,18 @@ def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Oper
     return Operand(nest, along, value, None, transposed, False)
 
 
-def _plain_load(
+def plain_load(
     tile: Panels, side: str, position: int, loops: Sequence[Loop], contiguous: int | None
 ) -> Load:
     dtype = F32 if tile.bytes == F32.size else F64
     buffer = Buffer(side, dtype, (), "param", position, dim(0))
-    at = Linear(tuple((x.index, _step(x.index, side, contiguous)) for x in loops), dim(0))
+    at = Linear(tuple((x.index, plain_step(x.index, side, contiguous)) for x in loops), dim(0))
     return Load(buffer, at, (), None, (), True, dtype)
 
 
-def _loop(place: int, kind: Kind) -> Loop:
+def plain_loop(place: int, kind: Kind) -> Loop:
     return Loop(place, named(f"{LOOP_NAMES[place]}_extent"), kind)
 
 
-def _step(place: int, what: str, contiguous: int | None) -> Dim:
+def plain_step(place: int, what: str, contiguous: int | None) -> Dim:
     return dim(1) if place == contiguous else named(f"{LOOP_NAMES[place]}_{what}")
-
-
-def direct_nest(tile: Panels, transposed: bool) -> Nest:
-    """The sums of two plain operands without batches, for small sizes. If `transposed`, both are
-    dense along the sum; else the right one is along its own index, the left one need not be."""
-    rows, columns = (_loop(k, Kind.PARALLEL) for k in (AT_ROWS, AT_COLUMNS))
-    last = _loop(AT_LAST, Kind.SERIAL)
-    left = _plain_load(tile, "left", 0, (rows, last), AT_LAST if transposed else None)
-    right = _plain_load(tile, "right", 1, (columns, last), AT_LAST if transposed else AT_COLUMNS)
-    result = Result("sums", left.dtype)
-    total = Accumulator(result, "sum", Apply("mul", (left, right), left.dtype), None, None)
-    out = Buffer("out", left.dtype, (), "output", 0, dim(0))
-    steps = tuple((x.index, _step(x.index, "out", AT_COLUMNS)) for x in (rows, columns))
-    return Nest(
-        direct_name(tile, transposed),
-        "",
-        (),
-        (rows, columns),
-        (Reduce((last,), (total,)), Store(out, Linear(steps, dim(0)), result)),
-        dict(enumerate(LOOP_NAMES)),
-    )
-
-
-def direct_name(tile: Panels, transposed: bool) -> str:
-    return f"tdsl_direct{'_transposed' if transposed else ''}_{suffix(tile)}"
-
-
-def shared_direct(module: ir.Module, tile: Panels, transposed: bool) -> ir.Function:
-    """The routine for small sizes, as an external symbol. It is given the words from LEFT_START on,
-    and those from RECORDS on."""
-    return external(module, DIRECT_CALL, direct_name(tile, transposed))

@@ -211,3 +211,35 @@ def dk(x: f32[b, c, h, w], k: f32[o, c, {kernel}, {kernel}]) -> f32[o, c, {kerne
     dx = dx[:, :, padding : padding + h, padding : padding + w]
     for got, want in ((m.y(x, k), y), (m.dx(x, k), dx), (m.dk(x, k), dk)):
         assert np.abs(got - want).max() < 3e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_rows_or_columns(dtype: str) -> None:
+    """They have tiles of their own, with the sums in blocks."""
+    f = tdsl.compile(PROGRAMS["plain"].replace("T[", f"{dtype}[")).f
+    rng = np.random.default_rng(3)
+    for m, k, n in itertools.product(
+        (0, 1, 2, 4, 5, 700), (0, 1, 15, 16, 64, 65, 1000), (0, 1, 3, 7, 8, 129)
+    ):
+        x, y = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        x, y = x.astype(DTYPES[dtype]), y.astype(DTYPES[dtype])
+        exact = x.astype(np.float64) @ y.astype(np.float64)
+        bound = (np.abs(x).astype(np.float64) @ np.abs(y)) * (1e-6 if dtype == "f32" else 1e-14)
+        assert (np.abs(f(x, y) - exact) <= bound + 1e-30).all(), (m, k, n)
+
+
+def test_a_vector_gives_the_same_bits_for_any_threads() -> None:
+    f = tdsl.compile(PROGRAMS["plain"].replace("T[", "f32[")).f
+    rng = np.random.default_rng(4)
+    before = tdsl.get_num_threads()
+    try:
+        for m, k, n in ((1, 3000, 2000), (3, 3000, 900), (4000, 800, 1), (4000, 800, 5)):
+            x = rng.standard_normal((m, k)).astype(np.float32)
+            y = rng.standard_normal((k, n)).astype(np.float32)
+            results = []
+            for threads in (1, 2, 3, 7):
+                tdsl.set_num_threads(threads)
+                results.append(f(x, y).tobytes())
+            assert len(set(results)) == 1
+    finally:
+        tdsl.set_num_threads(before)

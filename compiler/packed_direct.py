@@ -1,0 +1,203 @@
+"""Contractions of plain operands without panels: for small sizes, and for few rows or columns.
+
+In: what the machine offers. Out: functions of the module that all contractions share, for one
+element type:
+
+    i64  tdsl_direct(ptr operands, ptr loops, ptr, ptr), …_transposed
+
+The sizes choose one of several tiles. A matrix times a vector is bound by memory: it is read once,
+in order. Left to others: the emission, which is that of kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import llvmlite.ir as ir
+
+from .dims import dim
+from .emit import emit
+from .emit_parallel import emit_nest, operations
+from .entry_builder import not_hot
+from .fork_join import share
+from .frame import Frame, Target
+from .instructions import I64
+from .llvm_vector import constant
+from .loops import (
+    Accumulator,
+    Apply,
+    Buffer,
+    Kind,
+    Linear,
+    Load,
+    Loop,
+    Nest,
+    Reduce,
+    Result,
+    Store,
+)
+from .microkernel import Panels, counted, minimum
+from .packed_plain import plain_load, plain_loop, plain_step
+from .packed_task import (
+    AT_COLUMNS,
+    AT_LAST,
+    AT_ROWS,
+    DIM_NAMES,
+    DIRECT_CALL,
+    EXTENT,
+    LEFT_STEP,
+    LOOP_NAMES,
+    RECORD,
+    external,
+    suffix,
+    word,
+)
+from .partial_sums import with_partial_sums
+from .tile import tile as tiled
+
+FEW = 4
+"""The most rows that make a tile of few rows."""
+
+DEPTH = 64
+"""Of the sums, how many are made at a time for a few rows: as many rows of the right operand are
+read side by side."""
+
+
+def direct_nest(tile: Panels, transposed: bool) -> Nest:
+    """The sums of two plain operands without batches, for small sizes. If `transposed`, both are
+    dense along the sum; else the right one is along its own index, the left one need not be."""
+    left = AT_LAST if transposed else None
+    right = AT_LAST if transposed else AT_COLUMNS
+    return _nest(tile, f"{direct_name(tile, transposed)}_usual", left, right)
+
+
+def _nest(tile: Panels, name: str, left_dense: int | None, right_dense: int | None) -> Nest:
+    rows, columns = (plain_loop(k, Kind.PARALLEL) for k in (AT_ROWS, AT_COLUMNS))
+    last = plain_loop(AT_LAST, Kind.SERIAL)
+    left = plain_load(tile, "left", 0, (rows, last), left_dense)
+    right = plain_load(tile, "right", 1, (columns, last), right_dense)
+    result = Result("sums", left.dtype)
+    total = Accumulator(result, "sum", Apply("mul", (left, right), left.dtype), None, None)
+    out = Buffer("out", left.dtype, (), "output", 0, dim(0))
+    steps = tuple((x.index, plain_step(x.index, "out", AT_COLUMNS)) for x in (rows, columns))
+    body = Reduce((last,), (total,)), Store(out, Linear(steps, dim(0)), result)
+    return Nest(name, "", (), (rows, columns), body, dict(enumerate(LOOP_NAMES)))
+
+
+def direct_name(tile: Panels, transposed: bool) -> str:
+    return f"tdsl_direct{'_transposed' if transposed else ''}_{suffix(tile)}"
+
+
+def shared_direct(module: ir.Module, tile: Panels, transposed: bool) -> ir.Function:
+    """The routine for small sizes, as an external symbol. It is given the words from LEFT_START on,
+    and those from RECORDS on."""
+    return external(module, DIRECT_CALL, direct_name(tile, transposed))
+
+
+def add_direct(target: Target, module: ir.Module, tile: Panels, transposed: bool) -> None:
+    """The routine for small sizes."""
+    usual = tiled(direct_nest(tile, transposed), target.registers)
+    functions = [emit_nest(target, module, usual, DIM_NAMES, 2)]
+    tests = []
+    if not transposed:
+        functions += [
+            _few_columns(target, module, tile),
+            _few_rows(target, module, tile, 1, 8),
+            _few_rows(target, module, tile, FEW, 4),
+        ]
+    f = ir.Function(module, DIRECT_CALL, direct_name(tile, transposed))
+    not_hot(f)
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    if not transposed:
+        rows, columns, depth = (
+            word(b, f.args[1], RECORD * k + EXTENT) for k in (AT_ROWS, AT_COLUMNS, AT_LAST)
+        )
+        dense = b.icmp_signed(
+            "==", word(b, f.args[1], RECORD * AT_LAST + LEFT_STEP), constant(I64, 1)
+        )
+        narrow = b.icmp_signed("<", columns, constant(I64, tile.lanes // 2))
+        long = b.icmp_signed(">=", depth, constant(I64, tile.lanes))
+        tests = [
+            b.and_(dense, b.and_(narrow, long)),
+            b.icmp_signed("<=", rows, constant(I64, 1)),
+            b.icmp_signed("<=", rows, constant(I64, FEW)),
+        ]
+    for test, function in zip(tests, functions[1:], strict=True):
+        with b.if_then(test):
+            b.ret(b.call(function, f.args))
+    b.ret(b.call(functions[0], f.args))
+
+
+def _few_columns(target: Target, module: ir.Module, tile: Panels) -> ir.Function:
+    """Vectors run along the sum: the left operand is dense along it, and read once."""
+    nest = _nest(tile, f"{direct_name(tile, False)}_few_columns", AT_LAST, None)
+    total, store = nest.body
+    assert isinstance(total, Reduce)
+    rows, columns = nest.loops
+    total = replace(total, loops=tuple(replace(x, lanes=tile.lanes) for x in total.loops))
+    nest = replace(nest, loops=(replace(rows, copies=FEW), columns), body=(total, store))
+    return emit_nest(target, module, with_partial_sums(nest), DIM_NAMES, 2)
+
+
+def _few_rows(
+    target: Target, module: ir.Module, tile: Panels, copies: int, vectors: int
+) -> ir.Function:
+    """Vectors run along the columns; the right operand is read some rows at a time, so that these
+    are read from end to end."""
+    name = f"{direct_name(tile, False)}_{copies}_rows"
+    nest = _nest(tile, name, None, AT_COLUMNS)
+    rows, columns = nest.loops
+    columns = replace(columns, lanes=tile.lanes, copies=vectors)
+    total, store = nest.body
+    assert isinstance(store, Store)
+    so_far = Load(store.buffer, store.offset, (), None, (), True, store.value.dtype)
+    assert isinstance(total, Reduce)
+    (a,) = total.accumulators
+    more = replace(total, accumulators=(replace(a, start=so_far),))
+
+    def block(which: str, sums: Reduce) -> ir.Function:
+        made = replace(
+            nest,
+            name=f"{name}_{which}",
+            loops=(columns, replace(rows, copies=copies)),
+            body=(sums, store),
+            ranged=(AT_COLUMNS, AT_LAST),
+        )
+        return emit(target, module, made, DIM_NAMES, 2)
+
+    blocks = block("first", total), block("more", more)
+    own = Nest(f"{name}_part", "", (), (), (), {}, (AT_COLUMNS,))
+    part = _Part(target, module, own, DIM_NAMES, 2)
+    part.run(blocks)
+    whole = _Whole(target, module, Nest(name, "", (), (), (), {}), DIM_NAMES, 2)
+    whole.run(part.function, nest, columns)
+    return whole.function
+
+
+class _Part(Frame):
+    """`(…, low, high)`: some columns, for one block of the sums after the other."""
+
+    def hoist(self) -> None:
+        pass
+
+    def run(self, blocks: tuple[ir.Function, ir.Function]) -> None:
+        b = self.b
+        *entry, low, high = self.function.args
+        depth = self.size(plain_loop(AT_LAST, Kind.SERIAL).extent)
+        none, step = constant(I64, 0), constant(I64, DEPTH)
+        b.call(blocks[0], [*entry, low, high, none, minimum(b, step, depth)])
+        with counted(b, depth, step, step) as at:
+            b.call(blocks[1], [*entry, low, high, at, minimum(b, b.add(at, step), depth)])
+        b.ret(none)
+
+
+class _Whole(Frame):
+    def hoist(self) -> None:
+        pass
+
+    def run(self, part: ir.Function, nest: Nest, columns: Loop) -> None:
+        extent, work = self.size(columns.extent), self.size(operations(nest))
+        step = constant(I64, columns.step)
+        self.b.ret(
+            self.b.call(share(self.b.module), [part, *self.function.args, extent, step, work])
+        )

@@ -49,7 +49,7 @@ EXTENT, OUT_STEP, LEFT_STEP, RIGHT_STEP, RECORD = range(5)
 AT_COLUMNS, AT_ROWS, AT_OUTER, AT_LAST, AT_BATCH = range(
     5
 )  # its place; the reduced loops outside in
-LOOP_NAMES = ("columns", "rows", "outer", "last")
+LOOP_NAMES = ("columns", "rows", "around", "last")
 FIELD_NAMES = ("extent", "out", "left", "right")
 DIM_NAMES = [f"{loop}_{what}" for loop in LOOP_NAMES for what in FIELD_NAMES]  # of RECORDS
 

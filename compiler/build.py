@@ -6,7 +6,7 @@ others: every stage itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import object_code, target_cpu
@@ -20,6 +20,8 @@ from .machine import Machine, host
 from .plan import Program, plan, verify_program
 from .schedule import Schedule, schedule, verify_schedule
 from .stages import stage
+from .tile import Registers
+from .tuning import STATIC, Tuning
 
 VERIFY = True
 
@@ -30,11 +32,16 @@ class Build:
 
     function: Function
     machine: Machine
+    tuning: Tuning = STATIC
+
+    @property
+    def registers(self) -> Registers:
+        return replace(self.machine.registers, tuning=self.tuning)
 
     @cached_property
     def kernels(self) -> Kernels:
         with stage("fuse"):
-            out = fuse_in_bands(self.function, self.machine.registers)
+            out = fuse_in_bands(self.function, self.registers)
             if VERIFY:
                 verify_kernels(out)
         return out
@@ -52,7 +59,7 @@ class Build:
     def loops(self) -> Schedule:
         program = self.program
         with stage("lower"):
-            out = schedule(lower(program), self.machine.registers)
+            out = schedule(lower(program), self.registers)
             if VERIFY:
                 verify_schedule(out)
         return out

@@ -41,7 +41,7 @@ class Owner:
 
     def slow(self, native: Native, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The value of a call that the native entry refused, or the error that says why."""
-        if _tensors_among(args, kwargs):
+        if tensors_among(args, kwargs):
             from .tensor.compiled_calls import call_with_tensors
 
             function = self.function()
@@ -57,7 +57,7 @@ class Owner:
         )
 
 
-def _tensors_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def tensors_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether an argument is a Tensor; where none was made yet, nothing is imported for that."""
     core = sys.modules.get(f"{__package__}.tensor.core")
     return core is not None and any(

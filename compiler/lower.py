@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from weakref import WeakKeyDictionary
 
 from . import ranges
 from . import scalar as sc
@@ -69,8 +70,22 @@ def lower(program: Program) -> LoopProgram:
     return LoopProgram(program, tuple(nests), tuple(checks))
 
 
+_lone: WeakKeyDictionary[Comp, Nest] = WeakKeyDictionary()
+
+
 def lone_nest(kernel: Kernel) -> Nest:
-    """The nest of a kernel, wherever its operands live."""
+    """The nest of a kernel, wherever its operands live. That of a single comprehension is kept as
+    long as it: several passes ask."""
+    if len(kernel.comps) > 1:
+        return _lone_nest(kernel)
+    (c,) = kernel.comps
+    found = _lone.get(c)
+    if found is None:
+        found = _lone[c] = _lone_nest(kernel)
+    return found
+
+
+def _lone_nest(kernel: Kernel) -> Nest:
     nodes = {n: None for c in kernel.comps for n in (c, *operands(c))}
     stored = {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in nodes}
     return _Lowering(stored, kernel, []).nest("alone")

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from . import object_code, target_cpu
 from .artifact import Array, Artifact, RequiredSize, encode
+from .donate import in_place, verify_in_place
 from .dtypes import DType
 from .fuse import fuse_in_bands
 from .graph import Comp, Function, Requirement
@@ -35,8 +36,11 @@ class Build:
     def kernels(self) -> Kernels:
         with stage("fuse"):
             out = fuse_in_bands(self.function, self.machine.registers)
+            if self.function.donated:
+                out = in_place(out, self.machine.registers)
             if VERIFY:
                 verify_kernels(out)
+                verify_in_place(out, self.machine.registers)
         return out
 
     @cached_property

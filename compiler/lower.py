@@ -22,7 +22,7 @@ from .dims import Dim, dim, product
 from .dtypes import BOOL, F64, I64, DType
 from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
-from .kernels import Kernel
+from .kernels import Kernel, is_identity_read
 from .loops import (
     Accumulator,
     Apply,
@@ -120,6 +120,9 @@ class _Lowering:
     ones, are its rows: they are merged into one, and with no other."""
     summed: bool = False
     known: dict[Node, Value] = field(default_factory=dict)
+    loaded: dict[Node, Load] = field(default_factory=dict)
+    """What members read at the place that they compute, once for all: one of them may be written
+    there."""
     names: dict[int, str] = field(default_factory=dict)
 
     def nest(self, name: str) -> Nest:
@@ -269,7 +272,10 @@ class _Lowering:
         )
         condition = None if guard == ranges.ALWAYS or safe else self.condition(guard)
         hoistable = safe or proved or condition is not None or bool(checks)
-        return Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
+        made = Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
+        if condition is None and self.comp.reducer is None and is_identity_read(x, self.comp.rank):
+            return self.loaded.setdefault(x.tensor, made)
+        return made
 
     def place(
         self,

@@ -26,7 +26,7 @@ from .test_random_graphs import with_gradients
 WAYS = {
     "blocks": {"BLOCK": 64, "LONGEST": 1 << 40, "FEWEST": 0, "_PARTS_SO_FAR": 0},
     "wider blocks": {"BLOCK": 4096, "LONGEST": 1 << 40, "FEWEST": 0},
-    "stages": {"BLOCK": -1, "LONGEST": -1},
+    "stages": {"BLOCK": -1, "FEWEST": 1 << 40},
 }
 SHAPES = [(1, 1), (1, 17), (3, 5), (5, 40), (67, 3), (130, 33)]
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from . import object_code, target_cpu
 from .artifact import Array, Artifact, RequiredSize, encode
+from .donate import in_place, verify_in_place
 from .dtypes import DType
 from .fuse import fuse_in_bands
 from .graph import Comp, Function, Requirement
@@ -42,8 +43,11 @@ class Build:
     def kernels(self) -> Kernels:
         with stage("fuse"):
             out = fuse_in_bands(self.function, self.registers)
+            if self.function.donated:
+                out = in_place(out, self.registers)
             if VERIFY:
                 verify_kernels(out)
+                verify_in_place(out, self.registers)
         return out
 
     @cached_property
@@ -106,10 +110,10 @@ class Build:
         )
 
 
-def compile_cpu(fn: Function, machine: Machine | None = None) -> Artifact:
+def compile_cpu(fn: Function, machine: Machine | None = None, tuning: Tuning = STATIC) -> Artifact:
     """Native code of `fn` for `machine` (this one unless stated)."""
     with fn.scope.active():
-        return Build(fn, machine or host()).artifact()
+        return Build(fn, machine or host(), tuning).artifact()
 
 
 def _array(name: str, dtype: DType, shape: tuple) -> Array:  # type: ignore[type-arg]

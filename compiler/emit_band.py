@@ -4,9 +4,9 @@ In: a `BandNest`. Out: functions of the module, the last of which carries the ba
 others: the stages themselves (`emit`, `emit_packed`).
 
 How many rows a block has, and how many blocks a part, depends on the sizes alone: so do the bits of
-a sum over the rows. Rows so long that a block of them would not stay in the cache, or so few that
-there is nothing to share out, are run stage by stage instead, each over all rows and on all
-threads.
+a sum over the rows. Where rows are so few that there is nothing to share out, or a sum over them
+has so many results that adding them up would cost more than the cache brings, the band is run stage
+by stage instead, each over all rows and on all threads.
 
 The stages find the band's values in the table of pointers, behind the outputs: every part has a
 table of its own. A pointer is that of row 0, wherever the block's rows stand.
@@ -37,7 +37,8 @@ from .plan import ALIGNMENT, MOST_PARTS
 from .tile import Registers
 
 LONGEST = 1 << 22
-"""Bytes of a block that is still worth it: longer ones are no better than whole arrays."""
+"""Bytes of a block of several rows, made for the sake of sums with many results, that is still
+worth it: longer ones are no better than whole arrays."""
 
 FEWEST = 4  # blocks: fewer are run stage by stage
 
@@ -65,7 +66,8 @@ def sizes_of(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -
     each = b.select(b.icmp_signed(">", many, constant(I64, 0)), many, each)
     block = at_least(b, minimum(b, each, rows), one)
     blocks = up(b, rows, block)
-    fits = b.icmp_signed("<=", b.mul(block, row), constant(I64, LONGEST))
+    fits = b.icmp_signed("<=", b.mul(wanted, row), constant(I64, LONGEST))
+    fits = b.or_(fits, b.icmp_signed("<=", wanted, one))
     enough = b.icmp_signed(">=", blocks, constant(I64, FEWEST))
     banded = b.and_(fits, b.or_(enough, is_small(b, size, band)))
     part = b.mul(at_least(b, up(b, blocks, constant(I64, MOST_PARTS)), one), block)

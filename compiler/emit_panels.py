@@ -37,6 +37,10 @@ def _shaped(operand: Operand, width: int, lanes: int) -> Nest:
     return replace(nest, loops=(*batch, wide), body=(s,))
 
 
+TOGETHER = 8
+"""Panels that are filled side by side: their lines may all fall into one set of the cache."""
+
+
 class Pack(Values):
     """`(…, ranges, panels)`: the operand over these ranges, in panels of `width`."""
 
@@ -70,9 +74,9 @@ class Pack(Values):
         self.hoist()
         if self.operand.transposed:
             self.target.output_loops(self, self.nest.loops, lambda: self.walk(0, None, self.panel))
-        else:  # whole rows in order, each spread over all panels
+        else:  # rows in order, each spread over some panels
             *batch, along = self.nest.loops
-            self.target.output_loops(self, batch, lambda: self.walk(0, None, self.spread))
+            self.target.output_loops(self, batch, self.spread_groups)
         self.target.finish(self)
         return self.function
 
@@ -103,6 +107,15 @@ class Pack(Values):
             return ()
 
         self.target.reduced_loop(self, loop, (), body)
+
+    def spread_groups(self) -> None:
+        """All places, for some panels after the other."""
+
+        def group(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            self.walk(0, None, self.spread)
+            return ()
+
+        self.blocks(self.nest.loops[-1], TOGETHER, (), group)
 
     def spread(self, position: ir.Value) -> None:
         """The values of one place, over all panels."""

@@ -10,7 +10,8 @@ and the fork-join pool (`fork_join`).
 
 The entry accepts what needs no conversion: contiguous, aligned arrays of the parameters' dtypes
 and ranks, Python numbers and array scalars for scalars, positional or by name. It binds the named
-dims, checks every size, allocates results and scratch, runs, and builds the value. Anything else
+dims, checks every size, allocates results (or takes what was given away, `entry_donated`) and
+scratch, runs, and builds the value. Anything else
 goes to the Python function `slow` of the table, which converts or explains; a gather out of range
 goes to `fail`. Arguments are borrowed from the caller for as long as the call lasts.
 """
@@ -39,6 +40,7 @@ from .entry_builder import (
     not_hot,
     routine,
 )
+from .entry_donated import apart, result
 from .entry_scratch import give, release, take
 from .fork_join import add_pool
 
@@ -66,7 +68,8 @@ def entry_module() -> ir.Module:
         "give": give(module),
     }
     parts["scalar"] = _scalar(module, parts["array"])
-    parts["new_array"] = _new_array(module, add_blocks(module))
+    parts["result"] = result(module, _new_array(module, add_blocks(module)))
+    parts["apart"] = apart(module)
     _enter(module, parts)
     release(module)
     add_pool(module)
@@ -131,6 +134,12 @@ def _enter(module: ir.Module, parts: dict[str, Any]) -> None:
         b.continue_if(b.not_(b.is_null(found)), slow)
         b.store(found, b.item(pointers, k, PTR))
 
+    # what is given away
+    donated = b.equal(_word(b, signature, table.DONATED), I64(0))
+    with b.if_then(b.not_(donated)):
+        fit = b.call(parts["apart"], [objects, pointers, sizes, signature])
+        b.continue_if(fit, slow)
+
     # sizes
     bind = Callee(_word(b, signature, table.BIND, PTR), _BIND)
     work = b.call(bind, [sizes, dims, shapes])
@@ -152,7 +161,7 @@ def _enter(module: ir.Module, parts: dict[str, Any]) -> None:
                 b.store(b.item(cells, b.add(count, k), I64), at)
             with array:
                 shape = b.load(axis, typ=PTR)
-                new = b.call(parts["new_array"], [record, shape])
+                new = b.call(parts["result"], [record, shape, objects])
                 b.continue_if(b.not_(b.is_null(new)), undo)
                 b.store(new, b.item(made, k, PTR))
                 b.store(b.at(new, table.ARRAY_DATA, PTR), at)

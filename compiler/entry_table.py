@@ -88,8 +88,9 @@ SLOT: dict[str, int] = {name: k for k, name in enumerate((*C_FUNCTIONS, *OBJECTS
     BIND,
     ENTER,  # address of the entry shared by all functions
     SCRATCH,  # the kept block of scratch memory
+    DONATED,  # how many parameters' memory outputs take
     HEADER,  # words of the header
-) = range(13)
+) = range(14)
 # … then a record for every parameter and every output
 (
     NAME,  # the parameter's interned name
@@ -98,8 +99,9 @@ SLOT: dict[str, int] = {name: k for k, name in enumerate((*C_FUNCTIONS, *OBJECTS
     BITS,
     DTYPE,  # the number of the dtype in STRONG; the loader puts NumPy's dtype object there
     SCALAR,  # NumPy's scalar type
+    PLACE,  # of an output: 1 + the parameter in whose place it stands, or 0; and the reverse
     RECORD,  # words of a record
-) = range(7)
+) = range(8)
 
 FLOAT, SIGNED, UNSIGNED, BOOLEAN, BRAIN_FLOAT = range(5)  # values of KIND
 

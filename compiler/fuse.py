@@ -9,12 +9,16 @@ and its gradient, see operands while they are in registers.
 
 from __future__ import annotations
 
+from . import primitives
+from . import scalar as sc
 from .bands import banded
+from .facts import last_number
 from .graph import Comp, Function, Node, operands, postorder
 from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
 from .layout import laid_out
 from .lower import preferred_tile
+from .scalar import Scalar
 from .share import shared_parts
 from .tile import Preference, Registers
 from .unroll import unroll
@@ -81,7 +85,9 @@ def _joins(
     members = set(group)
     if head.rank == 0 and c.reducer is not None and members & set(operands(c)):
         return False  # nothing would stay in registers, and neither could be made in parts
-    if (have.full and cost(c.body) > EPILOGUE) or (want.full and any(_is_dear(m) for m in group)):
+    if (have.full and _cost_of_a_point(c) > EPILOGUE) or (
+        want.full and any(_is_dear(m) for m in group)
+    ):
         return False
     if any(not is_identity_read(r, c.rank) for r in reads_of(c) if r.tensor in members):
         return False
@@ -90,4 +96,19 @@ def _joins(
 
 
 def _is_dear(c: Comp) -> bool:
-    return c.reducer is None and cost(c.body) > EPILOGUE
+    return c.reducer is None and _cost_of_a_point(c) > EPILOGUE
+
+
+def _cost_of_a_point(c: Comp) -> int:
+    """Of what depends on the indices; the rest is evaluated once."""
+    if cost(c.body) <= EPILOGUE:
+        return cost(c.body)
+    varying: set[Scalar] = set()
+    total = 0
+    for x in sc.postorder([c.body]):
+        own = isinstance(x, sc.Affine) and x.terms
+        if own or any(y in varying for y in sc.children(x)):
+            varying.add(x)
+            if isinstance(x, sc.Op):
+                total += primitives.cost(x.name, last_number(x))
+    return total

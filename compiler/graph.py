@@ -244,6 +244,8 @@ class Function:
     doc: str | None = None
     span: Span = BUILTIN
     scope: Scope = field(default_factory=Scope, compare=False, repr=False)
+    donated: tuple[tuple[int, int], ...] = ()
+    """Parameters whose memory the caller gives away, each with the output that goes there."""
 
     @property
     def dims(self) -> tuple[str, ...]:

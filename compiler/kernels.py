@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import scalar as sc
-from .graph import Comp, Function, Node, operands
+from .graph import Comp, Function, Input, Node, operands
 from .show import comp_text
 
 
@@ -50,6 +50,8 @@ class Kernels:
     function: Function
     kernels: tuple[Kernel, ...]
     bands: tuple[Band, ...] = ()
+    in_place: tuple[tuple[int, Input], ...] = ()
+    """Outputs that are written where a parameter stands, which is read by nothing after that."""
 
     def band(self, kernel: int) -> Band | None:
         """The band in which a kernel runs."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from weakref import WeakKeyDictionary
 
 from . import ranges
 from . import scalar as sc
@@ -21,7 +22,7 @@ from .dims import Dim, dim, product
 from .dtypes import BOOL, F64, I64, DType
 from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
-from .kernels import Kernel
+from .kernels import Kernel, is_identity_read
 from .loops import (
     Accumulator,
     Apply,
@@ -69,8 +70,22 @@ def lower(program: Program) -> LoopProgram:
     return LoopProgram(program, tuple(nests), tuple(checks))
 
 
+_lone: WeakKeyDictionary[Comp, Nest] = WeakKeyDictionary()
+
+
 def lone_nest(kernel: Kernel) -> Nest:
-    """The nest of a kernel, wherever its operands live."""
+    """The nest of a kernel, wherever its operands live. That of a single comprehension is kept as
+    long as it: several passes ask."""
+    if len(kernel.comps) > 1:
+        return _lone_nest(kernel)
+    (c,) = kernel.comps
+    found = _lone.get(c)
+    if found is None:
+        found = _lone[c] = _lone_nest(kernel)
+    return found
+
+
+def _lone_nest(kernel: Kernel) -> Nest:
     nodes = {n: None for c in kernel.comps for n in (c, *operands(c))}
     stored = {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in nodes}
     return _Lowering(stored, kernel, []).nest("alone")
@@ -105,6 +120,9 @@ class _Lowering:
     ones, are its rows: they are merged into one, and with no other."""
     summed: bool = False
     known: dict[Node, Value] = field(default_factory=dict)
+    loaded: dict[Node, Load] = field(default_factory=dict)
+    """What members read at the place that they compute, once for all: one of them may be written
+    there."""
     names: dict[int, str] = field(default_factory=dict)
 
     def nest(self, name: str) -> Nest:
@@ -254,7 +272,10 @@ class _Lowering:
         )
         condition = None if guard == ranges.ALWAYS or safe else self.condition(guard)
         hoistable = safe or proved or condition is not None or bool(checks)
-        return Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
+        made = Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
+        if condition is None and self.comp.reducer is None and is_identity_read(x, self.comp.rank):
+            return self.loaded.setdefault(x.tensor, made)
+        return made
 
     def place(
         self,

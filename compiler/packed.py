@@ -27,6 +27,7 @@ from .loops import (
     Load,
     Loop,
     Nest,
+    Number,
     Reduce,
     Result,
     Store,
@@ -289,6 +290,8 @@ class _Factors:
     ) -> Operand:
         s = self.statement
         (a,) = s.accumulators
+        if isinstance(value, Load) and is_same(value.guard, guard):
+            guard = None  # it is 0 there already
         walked = self.deps[value] | (frozenset() if guard is None else self.deps[guard])
         outside = tuple(k for k in batch if k.index in walked)
         reduced = replace(s, accumulators=(replace(a, value=value, guard=guard),))
@@ -303,6 +306,22 @@ class _Factors:
             Buffer("panels", a.value.dtype, (), "block", 0, dim(0)),
         )
         return Operand(pack, along.index, value, guard, self.transposed(value, along), finite)
+
+
+def is_same(x: Value | None, y: Value | None) -> bool:
+    """Whether two values are made alike."""
+    if x is y:
+        return True
+    match x, y:
+        case (Number(), Number()):
+            return x.dtype is y.dtype and x.value == y.value
+        case (IndexValue(), IndexValue()):
+            return x.at == y.at
+        case (Apply(), Apply()):
+            alike = x.name == y.name and x.dtype is y.dtype and len(x.args) == len(y.args)
+            return alike and all(map(is_same, x.args, y.args))
+        case _:
+            return False
 
 
 def _in_parts(x: Value, parts: Mapping[int, Value]) -> Value:
@@ -366,7 +385,8 @@ def _rest(
         nest.source,
         (),
         nest.loops,
-        tuple(replace(s, value=made[s.value]) for s in stores),
+        # the sums are there already
+        tuple(replace(s, value=made[s.value]) for s in stores if s != at or s.value is not result),
         nest.index_names,
         (*(k.index for k in batch), rows.index, columns.index),
     )

@@ -84,7 +84,7 @@ def contraction_module(target: Target, element: ir.Type) -> ir.Module:
 
 
 FINE, NOT_FINITE = 0, 1  # what becomes of a task
-_FAILED, _TASK, _SHARES = 0, 1, 2  # words that all parts are given
+_FAILED, _TASK, _FIRST, _SHARES = range(4)  # words that all parts are given; FIRST: batch
 _SHARED = (AT_BATCH, AT_COLUMNS, AT_ROWS)  # ranges that may be shared out; of a batch, the first
 
 
@@ -129,6 +129,7 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
         b.store(share, b.gep(words, [constant(I64, _SHARES + k)], source_etype=I64))
     b.store(constant(I64, FINE), words)
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
+    b.store(constant(I64, 0), b.gep(words, [constant(I64, _FIRST)], source_etype=I64))
     memory = word(b, task, PANELS, POINTER)
     b.call(parallel(module), [part, words, parts, word(b, task, BYTES), memory])
     failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
@@ -149,15 +150,15 @@ def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
         b.ret(b.call(direct, [*entry, low, high]))
     words = stack(b, _SHARES + len(_SHARED))
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
-    one = constant(I64, 1)
-    for k, share in enumerate([one, *(word(b, task, field(x, EXTENT)) for x in _SHARED[1:])]):
+    b.store(constant(I64, FINE), words)
+    b.store(low, b.gep(words, [constant(I64, _FIRST)], source_etype=I64))
+    others = (word(b, task, field(x, EXTENT)) for x in _SHARED[1:])
+    for k, share in enumerate([b.sub(high, low), *others]):
         b.store(share, b.gep(words, [constant(I64, _SHARES + k)], source_etype=I64))
-    with counted(b, high, one, low) as at:
-        b.store(constant(I64, FINE), words)
-        b.call(part, [words, at, memory])
-        failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
-        with b.if_then(failed, likely=False):
-            b.call(direct, [*entry, at, b.add(at, one)])
+    b.call(part, [words, constant(I64, 0), memory])
+    failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
+    with b.if_then(failed, likely=False):
+        b.call(direct, [*entry, low, high])
     b.ret(constant(I64, 0))
 
 
@@ -206,6 +207,8 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         share, whole = word(b, words, _SHARES + k), extent(place)
         all_of_it = b.icmp_signed(">=", share, whole)
         low = b.select(all_of_it, none, b.mul(number, share))
+        if place == AT_BATCH:
+            low = b.add(low, word(b, words, _FIRST))
         outer[place] = low, minimum(b, b.add(low, share), whole)
     inner, depths = word(b, task, INNER), [extent(AT_OUTER), extent(AT_LAST)]
     panel = [memory, b.gep(memory, [word(b, task, LEFT_BYTES)], source_etype=ir.IntType(8))]

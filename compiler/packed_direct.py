@@ -21,8 +21,8 @@ from .emit_parallel import emit_nest, operations
 from .entry_builder import not_hot
 from .fork_join import share
 from .frame import Frame, Target
-from .instructions import I64
-from .llvm_vector import constant
+from .instructions import I1, I8, I64
+from .llvm_vector import constant, intrinsic
 from .loops import (
     Accumulator,
     Apply,
@@ -155,20 +155,15 @@ def _few_rows(
     (a,) = total.accumulators
     more = replace(total, accumulators=(replace(a, start=so_far),))
 
-    def block(which: str, sums: Reduce) -> ir.Function:
-        made = replace(
-            nest,
-            name=f"{name}_{which}",
-            loops=(columns, replace(rows, copies=copies)),
-            body=(sums, store),
-            ranged=(AT_COLUMNS, AT_LAST),
-        )
-        return emit(target, module, made, DIM_NAMES, 2)
-
-    blocks = block("first", total), block("more", more)
+    rows = replace(rows, copies=copies)
+    ranged = (AT_COLUMNS, AT_LAST)
+    made = replace(
+        nest, name=f"{name}_block", loops=(columns, rows), body=(more, store), ranged=ranged
+    )
+    block = emit(target, module, made, DIM_NAMES, 2)
     own = Nest(f"{name}_part", "", (), (), (), {}, (AT_COLUMNS,))
     part = _Part(target, module, own, DIM_NAMES, 2)
-    part.run(blocks)
+    part.run(block, rows, store)
     whole = _Whole(target, module, Nest(name, "", (), (), (), {}), DIM_NAMES, 2)
     whole.run(part.function, nest, columns)
     return whole.function
@@ -180,14 +175,21 @@ class _Part(Frame):
     def hoist(self) -> None:
         pass
 
-    def run(self, blocks: tuple[ir.Function, ir.Function]) -> None:
+    def run(self, block: ir.Function, rows: Loop, store: Store) -> None:
         b = self.b
         *entry, low, high = self.function.args
+        none, one, step = constant(I64, 0), constant(I64, 1), constant(I64, DEPTH)
+        bytes_of = constant(I64, store.buffer.dtype.size)
+        out, size = self.pointer(store.buffer), b.mul(b.sub(high, low), bytes_of)
+        row_step = self.size(store.offset.coefficient(rows.index) or dim(0))
         depth = self.size(plain_loop(AT_LAST, Kind.SERIAL).extent)
-        none, step = constant(I64, 0), constant(I64, DEPTH)
-        b.call(blocks[0], [*entry, low, high, none, minimum(b, step, depth)])
-        with counted(b, depth, step, step) as at:
-            b.call(blocks[1], [*entry, low, high, at, minimum(b, b.add(at, step), depth)])
+        with counted(b, self.size(rows.extent), one) as row:
+            at = b.mul(b.add(b.mul(row, row_step), low), bytes_of)
+            place = b.gep(out, [at], source_etype=I8)
+            fill = [place, constant(I8, 0), size, constant(I1, 0)]
+            intrinsic(b, "llvm.memset", fill, result=ir.VoidType(), overload=[place.type, I64])
+        with counted(b, depth, step) as at:
+            b.call(block, [*entry, low, high, at, minimum(b, b.add(at, step), depth)])
         b.ret(none)
 
 

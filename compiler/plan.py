@@ -1,7 +1,8 @@
 """The memory plan: where every value lives, and for how long.
 
 In: kernels. Out: a `Program`, whose text is the exact plan: outputs are written where the caller
-wants them, a value read by its own kernel only stays in registers, the rest share one arena.
+wants them, which may be where a parameter stands, a value read by its own kernel only stays in
+registers, the rest share one arena.
 Left to others: loops (`lower`).
 
 Offsets are sizes in the named dims, so one plan serves every size. A slot is taken again when a
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from .dims import Dim, dim, product, provably_nonnegative
 from .dtypes import F64
-from .graph import Comp, Node, operands
+from .graph import Comp, Function, Node, operands
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, is_identity_read
 from .loops import Buffer
@@ -66,12 +67,17 @@ class Program:
     def __str__(self) -> str:
         fn = self.kernels.function
         lines = [f"plan of {fn.name}: arena of {self.arena} bytes"]
-        for b in (b for buffers in self.stored.values() for b in buffers):
+        replaced = [p.name for _, p in self.kernels.in_place]
+        for b in dict.fromkeys(b for buffers in self.stored.values() for b in buffers):
             dims = ", ".join(str(d) for d in b.shape)
             where = f"at {b.offset}" if b.space == "arena" else f"{b.space} {b.position}"
             if b.space == "band":
                 where = f"{self._slot(b)} bytes for each row of the band"
+            if b.space == "param" and b.name in replaced:
+                where += ", donated"
             lines.append(f"  {b.name}: {b.dtype}[{dims}]  {where}{self._span(b)}")
+        for k, p in self.kernels.in_place:
+            lines.append(f"  {_output_name(fn, k)}: in place of {p.name}")
         for room in self.rooms.values():
             for c, (_, all_parts) in room.parts.items():
                 lines.append(f"  {all_parts.name}: parts of {node_name(c)}  at {all_parts.offset}")
@@ -98,8 +104,12 @@ def plan(kernels: Kernels) -> Program:
     for p in fn.params:
         stored[p] = (Buffer(p.name, p.dtype, p.shape, "param", p.position, dim(0)),)
     taken = {p.name for p in fn.params}  # a buffer is known by its name: each has its own
+    donated = dict(kernels.in_place)
     for k, out in enumerate(fn.outputs):
-        name = _fresh(f"out{k}" if len(fn.outputs) > 1 else "out", taken)
+        if k in donated:  # the very buffer: what reads and what writes it must agree that it is one
+            stored[out] = (*stored.get(out, ()), stored[donated[k]][0])
+            continue
+        name = _fresh(_output_name(fn, k), taken)
         buffer = Buffer(name, out.dtype, out.shape, "output", k, dim(0))
         stored[out] = (*stored.get(out, ()), buffer)
 
@@ -214,6 +224,10 @@ def _replaced(
     return None
 
 
+def _output_name(fn: Function, k: int) -> str:
+    return f"out{k}" if len(fn.outputs) > 1 else "out"
+
+
 def _fresh(base: str, taken: set[str]) -> str:
     """A name like `base` that is not taken yet; it is taken now."""
     name, n = base, 1
@@ -248,9 +262,8 @@ def verify_program(program: Program) -> None:
         for c in kernel.comps:
             for node in operands(c):
                 assert node in program.stored or node in kernel.comps, f"kernel {k} reads nothing"
-    outputs = sorted(
-        b.position for bs in program.stored.values() for b in bs if b.space == "output"
-    )
+    outputs = [b.position for bs in program.stored.values() for b in bs if b.space == "output"]
+    outputs = sorted([*outputs, *(k for k, _ in program.kernels.in_place)])
     assert outputs == list(range(len(program.kernels.function.outputs))), "outputs are not planned"
     for a in program.lifetimes:
         for b in program.lifetimes:

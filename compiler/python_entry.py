@@ -51,20 +51,25 @@ def _signature(module: ir.Module, fn: Function, arrays: bool) -> Any:
     words[table.PARAM_AXES] = sum(len(p.shape) for p in fn.params)
     words[table.OUTPUT_AXES] = sum(len(o.shape) for o in fn.outputs)
     words[table.DIMS] = len(fn.dims)
-    for value in (*fn.params, *fn.outputs):
-        words += _record(value)
+    words[table.DONATED] = len(fn.donated)
+    outputs = dict(fn.donated)
+    params = {o: p for p, o in fn.donated}
+    for values, places in ((fn.params, outputs), (fn.outputs, params)):
+        for k, value in enumerate(values):
+            words += _record(value, places.get(k))
     signature = ir.GlobalVariable(module, ir.ArrayType(I64, len(words)), "tdsl_signature")
     signature.initializer = ir.Constant(signature.value_type, [I64(w) for w in words])
     signature.type = PTR
     return signature
 
 
-def _record(value: Node) -> list[int]:
+def _record(value: Node, place: int | None) -> list[int]:
     record = [0] * table.RECORD
     record[table.RANK] = len(value.shape)
     record[table.KIND] = table.kind_of(value.dtype)
     record[table.BITS] = value.dtype.bits
     record[table.DTYPE] = STRONG.index(value.dtype)
+    record[table.PLACE] = 0 if place is None else 1 + place
     return record
 
 

@@ -16,6 +16,7 @@ from weakref import ReferenceType
 import numpy as np
 
 from .arguments import OutOfRangeError, check_sizes, convert
+from .donation import asks_to_donate, call_donating, call_with_donations
 from .signature import Signature
 
 if TYPE_CHECKING:
@@ -41,12 +42,18 @@ class Owner:
 
     def slow(self, native: Native, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The value of a call that the native entry refused, or the error that says why."""
+        if asks_to_donate(self.signature, kwargs):
+            function = self.function()
+            assert function is not None, "a function that is being called exists"
+            return call_donating(function, args, kwargs)
         if tensors_among(args, kwargs):
             from .tensor.compiled_calls import call_with_tensors
 
             function = self.function()
             assert function is not None, "a function that is being called exists"
             return call_with_tensors(function, args, kwargs)
+        if self.signature.donated:
+            return call_with_donations(native, self.signature, args, kwargs)
         return native.converted(*convert(self.signature, args, kwargs))
 
     def out_of_range(self, check: Check, axis: int, value: int, size: int) -> None:

@@ -14,10 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import collector
+from .donation import asks_to_donate, call_donating
 from .requests import (
     parameters_to_differentiate,
+    parameters_to_donate,
     parameters_to_map,
     require_floats,
+    require_no_donation,
     require_scalar,
 )
 from .signature import Signature
@@ -51,6 +54,7 @@ class Function:
     _lock: threading.RLock
     _compiled: bool
     _derived: dict[Transform, Function]
+    donating: dict[Any, Function]  # what calls with `donate=` have asked for
     _native: Callable[..., Any]
     converted: Callable[..., Any]  # for arguments that were converted already
     step: type[Any] | None  # of the backward pass; made at the first call that needs it
@@ -71,6 +75,7 @@ class Function:
         self._lock = threading.RLock()
         self._compiled = False
         self._derived = {}
+        self.donating = {}
         self.step = None
         self.__name__ = self.__qualname__ = self.description.name
         self.__doc__ = self._documentation()
@@ -78,6 +83,8 @@ class Function:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # the first call; from then on the class's `__call__` is the builtin
+        if asks_to_donate(self.description, kwargs):
+            return call_donating(self, args, kwargs)
         self.compile()
         return self._native(*args, **kwargs)
 
@@ -131,10 +138,12 @@ class Function:
         """Time the function's variants at these arguments; the fastest is used, and recorded for
         later processes, if it is faster than the static choice by more than the noise.
 
-        It is used at all sizes, and may round sums differently. `forget_tuning` undoes this.
+        It is used at all sizes, also by `donate`, and may round sums differently. `forget_tuning`
+        undoes this. Raises TypeError for a function with donated arguments.
         """
         from .tuning import tune
 
+        require_no_donation(self.description, "the tuning")
         return tune(self, args, kwargs).best
 
     def forget_tuning(self) -> bool:
@@ -202,15 +211,34 @@ class Function:
         None (not mapped) for each, or a mapping from names. Raises ValueError and TypeError for
         anything else.
         """
+        require_no_donation(self.description, "vmap")
         wrt, at = parameters_to_map(self.description, in_dims)
         return self._derive(Transform("vmap", wrt, at, self._transform))
 
+    def donate(self, *names: str) -> Function:
+        """The same function, to which callers give the named arguments' memory away: a result of
+        the same dtype and shape (the first that no other has taken) is written there, and the array
+        or Tensor that was given comes back for it. A call with the keyword `donate="w"`, or
+        `donate=("w", "b")`, is a call of this.
+
+        Raises ValueError for an unknown name and where no result fits, TypeError for a scalar.
+        At a call, ArgumentTypeError and ArgumentValueError (both before anything is written) for
+        memory that is not writable, contiguous, aligned, and apart from all other arguments.
+        """
+        wrt = parameters_to_donate(self.description, names)
+        within = self._transform
+        if within is not None and within.kind == "donate":
+            within = within.inner
+        return self._derive(Transform("donate", wrt, inner=within))
+
     def _scalar_transform(self, kind: str, names: Sequence[str]) -> Function:
+        require_no_donation(self.description, kind)
         wrt = parameters_to_differentiate(self.description, names)
         require_scalar(self.description)
         return self._derive(Transform(kind, wrt, inner=self._transform))
 
     def _transformed(self, kind: str, names: Sequence[str]) -> Function:
+        require_no_donation(self.description, kind)
         wrt = parameters_to_differentiate(self.description, names)
         require_floats(self.description)
         return self._derive(Transform(kind, wrt, inner=self._transform))

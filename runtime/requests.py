@@ -1,7 +1,7 @@
-"""What a user asks of a function's derivatives, checked: names of parameters, dims to map.
+"""What a user asks of a function's transforms, checked: names of parameters, dims to map.
 
-In: a signature and the arguments of `grad(…)`, `jvp(…)`, `vmap(…)`. Out: what a `Transform` takes;
-or the error that says what the function has.
+In: a signature and the arguments of `grad(…)`, `jvp(…)`, `vmap(…)`, `donate(…)`. Out: what a
+`Transform` takes; or the error that says what the function has.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..dsl.suggest import did_you_mean
+from .donation import outputs_in_place
 from .signature import Signature, Value
 
 
@@ -31,6 +32,37 @@ def parameters_to_differentiate(s: Signature, names: Sequence[str]) -> tuple[str
     if not names and not s.differentiable:
         raise TypeError(f"{s.name} has no floating-point parameter: {s}")
     return tuple(names) or s.differentiable
+
+
+def parameters_to_donate(s: Signature, names: Sequence[str]) -> tuple[str, ...]:
+    """`names` in the signature's order, with those that are donated already.
+
+    Raises ValueError for an unknown or repeated name, or where no result fits; TypeError for a
+    scalar, and if none is named.
+    """
+    if not names:
+        raise TypeError(f"donate names the parameters of {s.name} whose memory results take: {s}")
+    for name in names:
+        parameter = _parameter(s, name)
+        if not parameter.shape:
+            raise TypeError(
+                f"{name} of {s.name} is {parameter.type_text}: only an array can be donated"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"a parameter is named twice: {', '.join(names)}")
+    wanted = {*names, *(s.params[k].name for k, _ in s.donated)}
+    outputs_in_place(s, tuple(wanted))
+    return tuple(p.name for p in s.params if p.name in wanted)
+
+
+def require_no_donation(s: Signature, what: str) -> None:
+    """Raise TypeError for a function with donated parameters."""
+    if s.donated:
+        names = ", ".join(s.params[k].name for k, _ in s.donated)
+        raise TypeError(
+            f"{s.name} writes results in place of {names}: take {what} of the function first, and "
+            f"donate last"
+        )
 
 
 def _parameter(s: Signature, name: Any) -> Value:

@@ -44,6 +44,7 @@ class Signature:
     requirements: tuple[tuple[Dim, str], ...]
     doc: str | None
     position: str  # where the function stands in its file
+    donated: tuple[tuple[int, int], ...] = ()  # parameters, each with the output in its place
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -83,6 +84,7 @@ def signature_of(fn: Function) -> Signature:
         tuple((r.nonnegative, r.message) for r in fn.requirements),
         fn.doc,
         str(fn.span),
+        fn.donated,
     )
 
 
@@ -98,6 +100,7 @@ def to_json(s: Signature) -> dict[str, Any]:
         "requirements": [[dim_to_json(d), m] for d, m in s.requirements],
         "doc": s.doc,
         "position": s.position,
+        "donated": s.donated,
     }
 
 
@@ -111,6 +114,7 @@ def from_json(data: dict[str, Any]) -> Signature:
         tuple((dim_from_json(d), m) for d, m in data["requirements"]),
         data["doc"],
         data["position"],
+        tuple((int(p), int(o)) for p, o in data["donated"]),
     )
 
 

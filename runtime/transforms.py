@@ -1,4 +1,5 @@
-"""Functions made of a function: `grad`, `value_and_grad`, `vjp`, `jvp`, `hvp`, `jacobian`, `vmap`.
+"""Functions made of a function: `grad`, `value_and_grad`, `vjp`, `jvp`, `hvp`, `jacobian`, `vmap`,
+`donate`.
 
 In: a signature, or a checked function, and a `Transform`. Out: the signature, or the function, of
 the transform. Transforms apply to what transforms gave (`Transform.inner`). Derivatives are
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..compiler.dims import Dim, named
+from .donation import outputs_in_place
 from .signature import Signature, Value, signature_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _TEXTS = {
     "hvp": "The Hessian-vector product of {base} for {wrt}.",
     "jacobian": "The Jacobian of {base} with respect to {wrt}: dims of the result, then of {wrt}.",
     "vmap": "{base} for every element along one dim more of {wrt}.",
+    "donate": "{base}, with results in place of {wrt}.",
 }
 
 
@@ -39,6 +42,7 @@ class Transform:
     - `hvp`: likewise; the tangents of the gradients
     - `jacobian`: for each floating-point result, for each name: the derivatives
     - `vmap`: `wrt` are the parameters that have one dim more, at the positions `in_dims`
+    - `donate`: the same, with results in place of the parameters `wrt`
     """
 
     kind: str
@@ -58,6 +62,8 @@ class Transform:
                 return f"{base}_and_{ds}"
             case "vmap":
                 return f"{base}_vmap"
+            case "donate":
+                return base
             case kind:
                 return f"{base}_{kind}_{'_'.join(self.wrt)}"
 
@@ -79,6 +85,9 @@ def transformed_signature(s: Signature, t: Transform) -> Signature:
     name = t.name(s.name)
     if t.inner is not None:
         s = transformed_signature(s, t.inner)
+    if t.kind == "donate":
+        doc = t.describe(s.name)
+        return replace(s, donated=outputs_in_place(s, t.wrt), doc=doc)
     known = {p.name: p for p in s.params}
     gradients = tuple(replace(known[w], name="") for w in t.wrt)
     params, outputs = s.params, gradients
@@ -161,6 +170,8 @@ def transform(fn: Function, t: Transform) -> Function:
     if t.inner is not None:
         fn = transform(fn, t.inner)
     doc = t.describe(fn.name)
+    if t.kind == "donate":
+        return replace(fn, donated=outputs_in_place(signature_of(fn), t.wrt), doc=doc)
     if t.kind == "vmap":
         from ..compiler.pipeline import differentiated
         from ..compiler.vmap import vmap

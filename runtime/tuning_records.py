@@ -49,6 +49,8 @@ def from_json(data: Any) -> Tuning | None:
 
 
 def _key(source: Source, name: str, t: Transform | None) -> str:
+    if t is not None and t.kind == "donate":
+        t = t.inner  # the same function, which alone can be called again and again
     imports = sorted(source.index.imports.values())
     machine = f"{llvm.get_host_cpu_name()} {machine_key()}"
     return cache.key("tuning", source.text, *imports, name, str(t), machine)

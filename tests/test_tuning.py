@@ -16,9 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 import tdsl
+from hypothesis import given, settings
+from tdsl.compiler.interpret import interpret
+from tdsl.compiler.pipeline import simplified
 from tdsl.compiler.tuning import CANDIDATES, STATIC, Tuning
 from tdsl.runtime import cache, tuning, tuning_records
 from tdsl.runtime.cli import main
+
+from .native_functions import Native
+from .random_graphs import functions
+from .test_random_graphs import with_gradients
 
 PROGRAM = """\
 def loss(z: f32[b, c], t: i64[b]) -> f32:
@@ -316,10 +323,10 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
 def test_every_choice_computes_the_same(program: Path, name: str) -> None:
     """Each alone and all with it in common, value and gradients; any number of threads gives the
     same bits."""
-    wrt, given = CASES[name]
+    wrt, values = CASES[name]
     f = tdsl.load(program)[name]
-    ct = np.asarray(np.random.default_rng(5).standard_normal(np.shape(f(*given))), np.float32)
-    calls = [(f, given), (f.vjp(*wrt), (*given, ct))]
+    ct = np.asarray(np.random.default_rng(5).standard_normal(np.shape(f(*values))), np.float32)
+    calls = [(f, values), (f.vjp(*wrt), (*values, ct))]
     alone = [Tuning(**{choice: value}) for choice, value in CANDIDATES]
     for g, values in calls:
         trial = tuning._Trial(g, values, {})
@@ -342,6 +349,25 @@ def test_every_choice_computes_the_same(program: Path, name: str) -> None:
             assert bits[0] == bits[1], t
 
 
+@pytest.mark.parametrize("choice", CANDIDATES, ids=str)
+def test_random_functions(choice: tuple[str, Any]) -> None:
+    """Native code by every choice agrees with the interpreter, value and gradients."""
+    name, value = choice
+
+    @settings(max_examples=12, database=None, deadline=None, derandomize=True)
+    @given(functions())
+    def examined(case: Any) -> None:
+        fn, arrays = case
+        whole = simplified(with_gradients(fn))
+        with whole.scope.active():
+            native = Native(whole, Tuning(**{name: value}))
+        for got, want in zip(native(*arrays), interpret(whole, arrays), strict=True):
+            scale = np.abs(want).max(initial=1) if want.dtype.kind == "f" else 1
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale)
+
+    examined()
+
+
 def test_equal_choices_make_equal_code(program: Path) -> None:
     trial = tuning._Trial(tdsl.load(program).loss, arguments(), {})
     assert trial.code(STATIC) == trial.code(Tuning()) != trial.code(Tuning(bands=False))
@@ -358,6 +384,16 @@ def test_tensors_lists_and_keywords(program: Path, clock: Callable[[Times], None
     f = module.loss.value_and_grad("z")
     assert f.tune(tdsl.tensor(z), tdsl.tensor(t)) == Tuning(bands=False)
     assert isinstance(f(tdsl.tensor(z), tdsl.tensor(t))[1], tdsl.Tensor)
+
+
+def test_donated_arguments_use_the_record(program: Path, clock: Callable[[Times], None]) -> None:
+    clock(without_bands)
+    f = tdsl.load(program).rows
+    x, w = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+    with pytest.raises(TypeError, match="donate last"):
+        f.donate("x").tune(x, w)
+    assert f.tune(x, w) == Tuning(bands=False) == fresh(program).rows.donate("x").tuning
+    assert fresh(program).rows.donate("x")(x, w) is x
 
 
 def test_what_cannot_be_called_cannot_be_tuned(program: Path) -> None:

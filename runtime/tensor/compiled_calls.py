@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import ArgumentTypeError, convert, match_names
-from ..signature import step_name
+from ..donation import converted, with_given
+from ..signature import Signature, step_name
 from . import dtype as dt
-from .core import TensorBase, kind, wrap
+from .core import TensorBase, bump, kind, wrap
+from .inplace import check_writable
 from .modes import mode
 from .saved import KernelBackward, record
 from .tape import needs_grad
@@ -35,25 +37,12 @@ def call_with_tensors(function: Function, args: Sequence[Any], kwargs: Mapping[s
     """`function(*args, **kwargs)` with Tensors among the arguments."""
     signature = function.description
     given = match_names(signature, args, kwargs)
-    operands: list[Any] = []
-    for p, a in zip(signature.params, given, strict=True):
-        want = dt.OF_COMPILED[p.dtype]
-        if isinstance(a, TensorBase):
-            own = a._kind.dtype
-            if _widens(own, want):
-                a = a.to(want)  # type: ignore[attr-defined]
-            elif own is not want and dt.bfloat16 in (own, want):
-                raise ArgumentTypeError(
-                    f"{signature.name}(): {p.name} must be {p.type_text}, not a {own.name} Tensor; "
-                    f"convert it: `{p.name}.to(tdsl.{want.name})`"
-                )
-        operands.append(a)
+    if signature.donated:
+        return _call_with_donations(function, given)
+    operands = _operands(signature, given)
     values = convert(signature, [_bare(a) for a in operands], {})
     result = function.converted(*values)
-    several = result if isinstance(result, tuple) else (result,)
-    results = [
-        _tensor(r, dt.OF_COMPILED[o.dtype]) for r, o in zip(several, signature.outputs, strict=True)
-    ]
+    results = _results(signature, result if isinstance(result, tuple) else (result,))
     if mode.grad:
         positions = tuple(
             k for k, a in enumerate(operands)
@@ -68,6 +57,61 @@ def call_with_tensors(function: Function, args: Sequence[Any], kwargs: Mapping[s
                 if r._grad_fn is not None:
                     r._grad_fn.metadata["position"] = signature.position
     return tuple(results) if signature.returns_tuple else results[0]
+
+
+def _call_with_donations(function: Function, given: Sequence[Any]) -> Any:
+    """The same where results take the place of arguments. It leaves no history: what backward would
+    need is overwritten.
+
+    Raises RuntimeError for a Tensor that requires grad, except in `no_grad`.
+    """
+    signature = function.description
+    taken = [given[k] for k, _ in signature.donated]
+    for a in taken:
+        if isinstance(a, TensorBase):
+            check_writable(a)  # type: ignore[arg-type]
+    for p, a in zip(signature.params, given, strict=True):
+        if mode.grad and isinstance(a, TensorBase) and needs_grad(a):  # type: ignore[arg-type]
+            raise RuntimeError(
+                f"{signature.name}(): {p.name} requires grad, and a call with donated arguments is "
+                f"not recorded: call it in `no_grad()`, or pass `{p.name}.detach()`"
+            )
+    operands = _operands(signature, given)
+    for k, _ in signature.donated:
+        operands[k] = given[k]  # as it is: a conversion would be written, and lost
+    values = converted(signature, [_bare(a) for a in operands])
+    try:
+        result = function.converted(*values)
+    finally:  # a call that fails at an index may have written
+        for a in taken:
+            if isinstance(a, TensorBase):
+                bump(a, signature.name)  # type: ignore[arg-type]
+    several = result if isinstance(result, tuple) else (result,)
+    return with_given(signature, _results(signature, several), given)
+
+
+def _operands(signature: Signature, given: Sequence[Any]) -> list[Any]:
+    """The arguments, Tensors in the dtypes of the parameters where no value is lost."""
+    operands: list[Any] = []
+    for p, a in zip(signature.params, given, strict=True):
+        want = dt.OF_COMPILED[p.dtype]
+        if isinstance(a, TensorBase):
+            own = a._kind.dtype
+            if _widens(own, want):
+                a = a.to(want)  # type: ignore[attr-defined]
+            elif own is not want and dt.bfloat16 in (own, want):
+                raise ArgumentTypeError(
+                    f"{signature.name}(): {p.name} must be {p.type_text}, not a {own.name} Tensor; "
+                    f"convert it: `{p.name}.to(tdsl.{want.name})`"
+                )
+        operands.append(a)
+    return operands
+
+
+def _results(signature: Signature, values: Sequence[Any]) -> list[Tensor]:
+    return [
+        _tensor(v, dt.OF_COMPILED[o.dtype]) for v, o in zip(values, signature.outputs, strict=True)
+    ]
 
 
 def _widens(own: dt.dtype, want: dt.dtype) -> bool:

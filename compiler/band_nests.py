@@ -42,14 +42,16 @@ from .plan import MOST_PARTS, BandRoom
 @dataclass(frozen=True, eq=False)
 class BandNest:
     """`rows` is the extent of the `shared` indices, `row_bytes` what one row takes of all that the
-    stages read and write by rows. `stages` run for every block; `starts` before the blocks of a
-    part of the rows, `ends` when all parts are done: over the parts that there are."""
+    stages read and write by rows, `block_bytes` what the rows of a block may take. `stages` run for
+    every block; `starts` before the blocks of a part of the rows, `ends` when all parts are done:
+    over the parts that there are."""
 
     name: str
     source: str
     shared: int
     rows: Dim
     row_bytes: Dim
+    block_bytes: int
     starts: tuple[Nest, ...]
     stages: tuple[Nest | Contraction, ...]
     ends: tuple[Nest, ...]
@@ -57,7 +59,11 @@ class BandNest:
 
 
 def band_nest(
-    band: Band, nests: Sequence[Nest], tiled: Sequence[Nest | Contraction], room: BandRoom
+    band: Band,
+    nests: Sequence[Nest],
+    tiled: Sequence[Nest | Contraction],
+    room: BandRoom,
+    block_bytes: int,
 ) -> BandNest:
     """The nests of the band's kernels, in its order; `tiled` are the same ones with their tiles."""
     starts: list[Nest] = []
@@ -79,7 +85,16 @@ def band_nest(
     name = f"{nests[0].name}_band"
     source, shared = nests[0].source, band.shared
     return BandNest(
-        name, source, shared, rows, total, tuple(starts), tuple(stages), tuple(ends), room
+        name,
+        source,
+        shared,
+        rows,
+        total,
+        block_bytes,
+        tuple(starts),
+        tuple(stages),
+        tuple(ends),
+        room,
     )
 
 

@@ -6,7 +6,7 @@ others: every stage itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import object_code, target_cpu
@@ -21,6 +21,8 @@ from .machine import Machine, host
 from .plan import Program, plan, verify_program
 from .schedule import Schedule, schedule, verify_schedule
 from .stages import stage
+from .tile import Registers
+from .tuning import STATIC, Tuning
 
 VERIFY = True
 
@@ -31,16 +33,21 @@ class Build:
 
     function: Function
     machine: Machine
+    tuning: Tuning = STATIC
+
+    @property
+    def registers(self) -> Registers:
+        return replace(self.machine.registers, tuning=self.tuning)
 
     @cached_property
     def kernels(self) -> Kernels:
         with stage("fuse"):
-            out = fuse_in_bands(self.function, self.machine.registers)
+            out = fuse_in_bands(self.function, self.registers)
             if self.function.donated:
-                out = in_place(out, self.machine.registers)
+                out = in_place(out, self.registers)
             if VERIFY:
                 verify_kernels(out)
-                verify_in_place(out, self.machine.registers)
+                verify_in_place(out, self.registers)
         return out
 
     @cached_property
@@ -56,7 +63,7 @@ class Build:
     def loops(self) -> Schedule:
         program = self.program
         with stage("lower"):
-            out = schedule(lower(program), self.machine.registers)
+            out = schedule(lower(program), self.registers)
             if VERIFY:
                 verify_schedule(out)
         return out

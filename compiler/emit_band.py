@@ -36,9 +36,6 @@ from .packed import Contraction
 from .plan import ALIGNMENT, MOST_PARTS
 from .tile import Registers
 
-BLOCK = 1 << 18
-"""Bytes of the rows of a block: they stay in a core's own cache."""
-
 LONGEST = 1 << 22
 """Bytes of a block of several rows, made for the sake of sums with many results, that is still
 worth it: longer ones are no better than whole arrays."""
@@ -62,7 +59,7 @@ class Sizes:
 def sizes_of(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> Sizes:
     one, rows = constant(I64, 1), size(band.rows)
     row = at_least(b, size(band.row_bytes), one)
-    each = b.sdiv(constant(I64, BLOCK), row)
+    each = b.sdiv(constant(I64, band.block_bytes), row)
     wanted = up(b, b.mul(size(part_bytes(band)), constant(I64, _PARTS_SO_FAR)), row)
     each = at_least(b, at_least(b, each, wanted), one)
     many = b.and_(each, constant(I64, -16))
@@ -80,7 +77,7 @@ def sizes_of(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -
 def is_small(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> ir.Value:
     """Whether all rows are one block."""
     total = b.mul(size(band.rows), size(band.row_bytes))
-    return b.icmp_signed("<=", total, constant(I64, BLOCK))
+    return b.icmp_signed("<=", total, constant(I64, band.block_bytes))
 
 
 def at_least(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:

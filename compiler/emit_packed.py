@@ -26,6 +26,7 @@ from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
 from .packed import COLUMNS, ROWS, WORTH_PACKING, Contraction, Operand
 from .tile import Registers, tile
+from .tuning import STATIC
 
 
 def emit_contraction(
@@ -122,7 +123,8 @@ def _is_shared(c: Contraction, nest: Nest, shape: Panels, target: Target) -> boo
         or {x.index for x in c.direct.loops} != {c.rows.index, c.columns.index}
     ):
         return False
-    shared = tile(packed_direct.direct_nest(shape, c.right.transposed), target.registers)
+    usual = replace(target.registers, tuning=STATIC)  # of the routines, which all functions share
+    shared = tile(packed_direct.direct_nest(shape, c.right.transposed), usual)
     other = shared.body[0]
     assert isinstance(other, Reduce)
     loops = packed_task.loops_of(c)

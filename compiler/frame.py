@@ -112,7 +112,7 @@ class Frame:
         self.loops: dict[int, Loop] = {}
         self.base: dict[int, ir.Value] = {}
         self.limits: dict[int, ir.Value] = {}  # extents that a guard has cut short
-        self.split = split_loops(nest)
+        self.split = split_loops(nest, target.registers.tuning.split_cost)
         self.exact: set[int] = set()  # open loops, split, that are in their whole tiles
         self.ranges = dict(target.ranges(self.function, nest))  # of indices with stated bounds
         self.lane_index: int | None = None

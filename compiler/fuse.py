@@ -32,16 +32,19 @@ def fuse(fn: Function, registers: Registers) -> Kernels:
     """The kernels of `fn` for a target with these registers."""
     fn = unroll(primitives_only(fn))
     fn = inline(fn)
-    fn = extract(fn)
-    fn = inline(fn)
+    if registers.tuning.extraction:
+        fn = inline(extract(fn))
     fn = laid_out(fn, registers)
     return Kernels(fn, _grouped(fn, registers))
 
 
 def fuse_in_bands(fn: Function, registers: Registers) -> Kernels:
     """The same with bands, which a CPU runs."""
-    kernels = banded(fuse(fn, registers), registers)
-    shared = shared_parts(kernels)
+    kernels = fuse(fn, registers)
+    if not registers.tuning.bands:
+        return kernels
+    kernels = banded(kernels, registers)
+    shared = shared_parts(kernels) if registers.tuning.sharing else None
     if shared is None:
         return kernels
     return banded(Kernels(shared, _grouped(shared, registers)), registers)

@@ -135,6 +135,8 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
     stores = [s for s in others if isinstance(s, Store)]
     if not stores or len(stores) < len(others) or registers.vector_bytes == 0:
         return None
+    if not registers.tuning.packing:
+        return None
     (a,) = first.accumulators
     match a:
         case Accumulator(_, "sum", Apply("mul" | "absorb" as product_of, (x, y), d), _, None) if (

@@ -20,11 +20,12 @@ from .tile import Registers, tile
 
 @dataclass(frozen=True)
 class Schedule:
-    """What runs, in order."""
+    """What runs, in order; `registers` are what it was made for."""
 
     program: Program
     nests: tuple[Nest | Contraction | BandNest, ...]
     checks: tuple[IndexCheck, ...]
+    registers: Registers
 
     def __str__(self) -> str:
         return "\n".join(_text(n) for n in self.nests)
@@ -52,10 +53,10 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
             continue
         own = lowered.nests[band.first : band.last]
         tiled = [_scheduled(n, registers) for n in own]
-        made = band_nest(band, own, tiled, program.rooms[band])
+        made = band_nest(band, own, tiled, program.rooms[band], registers.tuning.band_bytes)
         nests.append(replace(made, ends=tuple(tile(n, registers) for n in made.ends)))
         k = band.last
-    return Schedule(program, tuple(nests), lowered.checks)
+    return Schedule(program, tuple(nests), lowered.checks, registers)
 
 
 def _scheduled(nest: Nest, registers: Registers) -> Nest | Contraction:

@@ -153,7 +153,7 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
     """The same in modules of about `most` instructions, each as soon as it is emitted. The last
     one has the entry."""
     fn = program.program.kernels.function
-    target = CpuTarget(machine.registers)
+    target = CpuTarget(program.registers)
     arena = program.program.arena
     common = (fn.dims, len(fn.params))
     module = _module(fn.name, machine)
@@ -188,7 +188,7 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
         b.ret(status)
         b.position_at_end(fine)
     b.ret(constant(I64, 0))
-    _arena_function(module, program, fn.dims, machine.registers)
+    _arena_function(module, program, fn.dims)
     yield module
 
 
@@ -204,9 +204,7 @@ def _instructions(module: ir.Module) -> int:
     return sum(len(block.instructions) for f in module.functions for block in f.blocks)
 
 
-def _arena_function(
-    module: ir.Module, program: Schedule, dims: Sequence[str], registers: Registers
-) -> None:
+def _arena_function(module: ir.Module, program: Schedule, dims: Sequence[str]) -> None:
     """How many bytes a call needs: the arena, and behind it what one kernel may use."""
     function = ir.Function(module, ir.FunctionType(I64, [_POINTER]), "tdsl_arena")
     function.attributes.add("nounwind")
@@ -229,9 +227,9 @@ def _arena_function(
     for nest in program.nests:
         match nest:
             case BandNest():
-                needed = band_scratch(b, value, nest, registers)
+                needed = band_scratch(b, value, nest, program.registers)
             case Contraction():
-                needed = contraction_scratch(b, value, nest, registers)
+                needed = contraction_scratch(b, value, nest, program.registers)
             case Nest():
                 continue
         most = intrinsic(b, "llvm.smax", [most, needed])

@@ -31,15 +31,17 @@ from .loops import (
     values_of,
 )
 from .primitives import PRIMITIVES
+from .tuning import STATIC, Tuning
 
 
 @dataclass(frozen=True)
 class Registers:
     """What a target offers: bytes of one vector (0: no vectors), and how many vectors a tile's
-    accumulators may take."""
+    accumulators may take; and what is chosen in using it."""
 
     vector_bytes: int
     accumulators: int
+    tuning: Tuning = STATIC
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class _Body:
     nest: Nest
     deps: dict[Value, frozenset[int]]
     lanes: int
+    tuning: Tuning
 
     def loads(self, values: Iterable[Value]) -> list[Load]:
         return [x for x in postorder(values) if isinstance(x, Load)]
@@ -95,7 +98,7 @@ def _body(nest: Nest, registers: Registers) -> _Body:
     outer = frozenset(loop.index for loop in nest.loops)
     values = [v for s in nest.body for v in values_of(s)]
     lanes = max(1, registers.vector_bytes // _element_bytes(nest, values))
-    return _Body(nest, indices_of(values, outer), lanes)
+    return _Body(nest, indices_of(values, outer), lanes, registers.tuning)
 
 
 def tile(nest: Nest, registers: Registers) -> Nest:
@@ -152,6 +155,12 @@ def _element_bytes(nest: Nest, values: Sequence[Value]) -> int:
 def _lane_index(body: _Body) -> int | None:
     """The output index for the lanes, or None: reductions then use their own."""
     best: tuple[float, int | None] = (_cost_without(body), None)
+    if any(isinstance(s, Reduce) and s.loops for s in body.nest.body):
+        match body.tuning.lanes:
+            case "output":
+                best = (float("inf"), None)
+            case "sum":
+                return None
     for loop in reversed(body.nest.loops):
         if (cost := _cost_along(body, loop)) < best[0]:
             best = (cost, loop.index)
@@ -220,6 +229,9 @@ def _work(body: _Body, values: Iterable[Value], k: int | None) -> float:
 
 # --------------------------------------------------------------------------- copies
 
+_SHORT = 10
+"""Operations of a body that leaves time for the loop's own."""
+
 
 def _copies(body: _Body, along: int | None, registers: Registers) -> dict[int, int]:
     """Unrolled copies of the output's loops."""
@@ -229,9 +241,11 @@ def _copies(body: _Body, along: int | None, registers: Registers) -> dict[int, i
     extents = {loop.index: loop.extent for loop in body.nest.loops}
     if not reduces:
         cost = max((_work(body, values_of(s), along) for s in body.nest.body), default=0)
-        if along is None or cost > 10:
+        tuning = body.tuning
+        wanted = tuning.pointwise_copies if cost <= _SHORT else tuning.dear_copies
+        if along is None or wanted == 1:
             return {}
-        return _fitted({along: 2}, extents, {along: body.lanes})
+        return _fitted({along: wanted}, extents, {along: body.lanes})
     main = max(reduces, key=lambda s: _reuse(body, s, along)[0])
     saved, rows = _reuse(body, main, along)
     cost = _inner_cost(body, main)
@@ -239,7 +253,8 @@ def _copies(body: _Body, along: int | None, registers: Registers) -> dict[int, i
     lanes = {} if along is None else {along: body.lanes}
     if along is not None:
         if saved > 0 and budget >= 4:
-            wide = {along: 2, rows[0]: max(1, budget // 2)}
+            vectors = body.tuning.tile_vectors
+            wide = {along: vectors, rows[0]: max(1, budget // vectors)}
         else:
             wide = {along: min(8, budget)}  # long rows: fewer passes over far pages
         return _fitted(wide, extents, lanes)
@@ -307,21 +322,18 @@ def _reduced_copies(
     for n in copies.values():
         tiled *= n
     budget = int(48 / _inner_cost(body, s)) // len(s.accumulators)
-    want = max(1, min(4, budget, registers.accumulators) // tiled)
+    want = max(1, min(body.tuning.sum_copies, budget, registers.accumulators) // tiled)
     extents = {loop.index: loop.extent for loop in s.loops}
     return _fitted({own: want}, extents, {own: body.lanes})
 
 
 # --------------------------------------------------------------------------- masks
 
-_SPLIT_COST = 64
-"""In additions, of a body that is worth emitting twice: masks cost two instructions a tile, and a
-body about as long to compile as it costs to run."""
 
-
-def split_loops(nest: Nest) -> frozenset[int]:
+def split_loops(nest: Nest, longest: int = STATIC.split_cost) -> frozenset[int]:
     """The indices along lanes whose whole tiles run apart from the rest, so that only the rest
-    needs masks: those of innermost loops with short bodies."""
+    needs masks: those of innermost loops with short bodies, of up to `longest` additions. Masks
+    cost two instructions a tile, and a body about as long to compile as it costs to run."""
     reduces = [s for s in nest.body if isinstance(s, Reduce) and s.loops]
     points = prod(loop.copies for loop in nest.loops)
     bodies: list[tuple[Loop, Sequence[Statement], int]] = [
@@ -332,7 +344,7 @@ def split_loops(nest: Nest) -> frozenset[int]:
     return frozenset(
         loop.index
         for loop, statements, copies in bodies
-        if loop.lanes > 1 and copies * _cost_of(statements) <= _SPLIT_COST
+        if loop.lanes > 1 and copies * _cost_of(statements) <= longest
     )
 
 

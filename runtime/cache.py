@@ -23,7 +23,18 @@ from typing import Any
 
 from .cache_directory import cache_directory as directory
 
-__all__ = ["SUFFIX", "Entry", "clear", "directory", "fingerprint", "get", "key", "put", "usage"]
+__all__ = [
+    "SUFFIX",
+    "Entry",
+    "clear",
+    "directory",
+    "fingerprint",
+    "get",
+    "key",
+    "put",
+    "remove",
+    "usage",
+]
 
 MAGIC = b"tdsl cache 1\n"
 SUFFIX = ".tdslc"
@@ -97,6 +108,11 @@ def put(name: str, header: dict[str, Any], data: bytes = b"") -> None:
         _report(folder, error.strerror or str(error))
         return
     _prune(folder)
+
+
+def remove(name: str) -> bool:
+    """Delete the entry stored under a key; whether there was one."""
+    return _remove(directory() / (name + SUFFIX))
 
 
 @functools.cache

@@ -46,7 +46,7 @@ class Owner:
             function = self.function()
             assert function is not None, "a function that is being called exists"
             return call_donating(function, args, kwargs)
-        if _tensors_among(args, kwargs):
+        if tensors_among(args, kwargs):
             from .tensor.compiled_calls import call_with_tensors
 
             function = self.function()
@@ -64,7 +64,7 @@ class Owner:
         )
 
 
-def _tensors_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def tensors_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether an argument is a Tensor; where none was made yet, nothing is imported for that."""
     core = sys.modules.get(f"{__package__}.tensor.core")
     return core is not None and any(

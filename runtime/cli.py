@@ -1,4 +1,4 @@
-"""The command line: `tdsl check | run | ir | grad | cache`.
+"""The command line: `tdsl check | run | ir | grad | tune | cache`.
 
 In: arguments. Out: text on stdout, diagnostics on stderr, an exit status: 0 for success, 1 where
 the program or its call is wrong or a check failed, 2 for a wrong command line, 130 after Ctrl-C.
@@ -27,6 +27,7 @@ examples:
   tdsl run model.tdsl loss --arg x=random --dim n=5 --dim d=3 --grad w
   tdsl ir model.tdsl loss --stage simplified --explain
   tdsl grad model.tdsl loss --wrt w,b          the gradient as a program, which compiles
+  tdsl tune model.tdsl loss --grad w --dim n=1000 --dim d=50
 """
 
 _RUN_HELP = """\
@@ -38,6 +39,12 @@ values:
 example:
   tdsl run examples/logistic.tdsl loss --arg x=random --arg t=[0,1,1] --arg w=[0.1,0.2] \\
       --arg b=0 --arg decay=0.01 --grad w,b
+"""
+
+_TUNE_HELP = """\
+values are those of `tdsl run`
+example:
+  tdsl tune examples/logistic.tdsl loss --dim n=20000 --dim d=100 --grad w,b --threads 1
 """
 
 
@@ -165,13 +172,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
     )
     _add_function(run)
-    run.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")
-    run.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE")
+    _add_values(run)
     run.add_argument("--grad", metavar="W[,V]", help="print the gradients, too")
     run.add_argument("--out", metavar="FILE.npz", help="save the results: value (value0, …), dW")
-    run.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of random values (default 0)"
-    )
     _add_time(run)
     run.set_defaults(command=_call)
 
@@ -201,6 +204,22 @@ def _parser() -> argparse.ArgumentParser:
     grad.add_argument("--latex", action="store_true", help="as LaTeX")
     grad.set_defaults(command=_grad)
 
+    tune = commands.add_parser(
+        "tune",
+        help="time variants of a function and keep the fastest",
+        description="Time a function compiled in a handful of ways, at random arguments unless "
+        "--arg states others. The fastest is used from then on, at all sizes, if it gains more "
+        "than the noise.",
+        epilog=_TUNE_HELP,
+        formatter_class=raw,
+    )
+    _add_function(tune)
+    _add_values(tune)
+    tune.add_argument("--grad", metavar="W[,V]", help="of the value with these gradients")
+    tune.add_argument("--threads", type=_threads, metavar="N", help="as many as it is to use")
+    tune.add_argument("--forget", action="store_true", help="return to the static choice")
+    tune.set_defaults(command=_tune)
+
     cache = commands.add_parser(
         "cache",
         help="show or clear the compiled code",
@@ -217,9 +236,25 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _threads(text: str) -> int:
+    from .threads import MOST
+
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(f"threads are a whole number from 1 to {MOST}")
+    return int(text)
+
+
 def _add_function(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("function", metavar="FUNC")
+
+
+def _add_values(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of random values (default 0)"
+    )
 
 
 def _add_time(parser: argparse.ArgumentParser) -> None:
@@ -293,15 +328,11 @@ def _derived(f: Function, kind: str, names: str) -> Function:
 def _call(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from .cli_values import UsageError, arguments, assignments
+    from .cli_values import UsageError, arguments, assignments, sizes
 
     f = _function(options)
-    sizes = {}
-    for name, text in assignments(options.dim, "--dim").items():
-        if not (text.isascii() and text.isdecimal()):
-            raise UsageError(f"--dim {name}={text}: a size is a whole number")
-        sizes[name] = int(text)
-    given = arguments(f.description, assignments(options.arg, "--arg"), sizes, options.seed)
+    texts = assignments(options.arg, "--arg")
+    given = arguments(f.description, texts, sizes(options.dim), options.seed)
     runner, labels = f, [f"value{k}" for k in range(len(f.description.outputs))]
     if len(labels) == 1:
         labels = ["value"]
@@ -343,6 +374,26 @@ def _grad(options: argparse.Namespace) -> int:
         print(latex.function_latex(pipeline.simplified(gradient.graph())).rstrip("\n"))
     else:
         print(gradient.ir("simplified").rstrip("\n"))
+    return OK
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from . import cli_tune
+    from .cli_values import arguments, assignments, sizes
+
+    f = _function(options)
+    tuned = f if options.grad is None else _derived(f, "value_and_grad", options.grad)
+    if options.forget:
+        print(cli_tune.forgotten(tuned))
+        return OK
+    texts = dict.fromkeys((p.name for p in f.description.params), "random")
+    texts |= assignments(options.arg, "--arg")
+    given = arguments(f.description, texts, sizes(options.dim), options.seed)
+    if options.threads is not None:
+        from .threads import set_num_threads
+
+        set_num_threads(options.threads)
+    print(cli_tune.table(tuned, given))
     return OK
 
 

@@ -38,6 +38,16 @@ def assignments(texts: Sequence[str], option: str) -> dict[str, str]:
     return out
 
 
+def sizes(texts: Sequence[str]) -> dict[str, int]:
+    """The sizes that `--dim` states."""
+    out: dict[str, int] = {}
+    for name, text in assignments(texts, "--dim").items():
+        if not (text.isascii() and text.isdecimal()):
+            raise UsageError(f"--dim {name}={text}: a size is a whole number")
+        out[name] = int(text)
+    return out
+
+
 def arguments(
     s: Signature, given: Mapping[str, str], sizes: Mapping[str, int], seed: int
 ) -> dict[str, Any]:
@@ -69,14 +79,14 @@ def arguments(
                 f"random needs the size of {', '.join(lacking)}: "
                 + " ".join(f"--dim {d}=…" for d in lacking)
             )
-        try:
-            choose_sizes(s, {**env, **dict.fromkeys(_names(s) - env.keys(), 1)})
-        except NoInputsError as reason:
-            raise UsageError(str(reason)) from None
         rng = np.random.default_rng(seed)
         bound = min(env.values(), default=2)
-        for p in drawn:
-            values[p.name] = draw(p, env, rng, Style(False, bound))
+        try:
+            choose_sizes(s, {**env, **dict.fromkeys(_names(s) - env.keys(), 1)})
+            for p in drawn:
+                values[p.name] = draw(p, env, rng, Style(False, bound))
+        except NoInputsError as reason:
+            raise UsageError(str(reason)) from None
     return values
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..compiler.entry_table import PRODUCTS
 from ..compiler.stages import stage
+from ..compiler.tuning import STATIC, Tuning
 from . import cache, collector
 from .calls import Check, Owner, out_of_range, slow_call
 from .loading import LoadedCode, machine_key
@@ -41,13 +42,16 @@ def graph_of(source: Source, name: str, t: Transform | None) -> Function:
     return fn if t is None else transform(fn, t)
 
 
-def native_of(source: Source, name: str, t: Transform | None, function: Any) -> Native:
+def native_of(
+    source: Source, name: str, t: Transform | None, function: Any, tuning: Tuning
+) -> Native:
     """The loaded code; `function` is a weak reference to what the slow path calls back."""
-    key = ("object", source.digest, name, str(t))
+    key = ("object", source.digest, name, str(t), str(tuning))
     return native_of_graph(
         key,
         lambda: graph_of(source, name, t),
         lambda signature, checks: Owner(signature, checks, function),
+        tuning=tuning,
     )
 
 
@@ -57,9 +61,10 @@ def native_of_graph(
     owner: Callable[[Signature, list[Check]], Owner],
     *,
     arrays: bool = False,
+    tuning: Tuning = STATIC,
 ) -> Native:
     """The loaded code of `graph()`, from the disk cache where `content`, which says all that the
-    graph depends on, was compiled before. `arrays`: results without axes are arrays, too."""
+    code depends on, was compiled before. `arrays`: results without axes are arrays, too."""
     with stage("cache"):
         key = cache.key(*content, machine_key())
         stored = cache.get(key)
@@ -76,7 +81,7 @@ def native_of_graph(
             return _load(code, owner(signature, checks))
     _start("entry")
     with collector.paused():
-        code, signature, checks = compiled(graph(), arrays)
+        code, signature, checks = compiled(graph(), arrays, tuning)
     header = {
         "objects": [len(x) for x in code],
         "signature": to_json(signature),
@@ -86,7 +91,9 @@ def native_of_graph(
     return _load(code, owner(signature, checks))
 
 
-def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature, list[Check]]:
+def compiled(
+    fn: Function, arrays: bool = False, tuning: Tuning = STATIC
+) -> tuple[list[bytes], Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
     with stage("imports"):
         from ..compiler import build, pipeline, target_cpu
@@ -99,7 +106,7 @@ def compiled(fn: Function, arrays: bool = False) -> tuple[list[bytes], Signature
     counters.compilations += 1
     ready = pipeline.simplified(fn)
     with ready.scope.active():
-        stages = build.Build(ready, host())
+        stages = build.Build(ready, host(), tuning)
         ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
         loops = stages.loops
         for nest in loops.nests:

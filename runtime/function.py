@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import inspect
 
     from ..compiler.graph import Function as Graph
+    from ..compiler.tuning import Tuning
     from .tensor.kernels import Kernel
 
 
@@ -46,6 +47,7 @@ class Function:
     _source: Source
     _base: str
     _transform: Transform | None
+    _tuning: Tuning | None  # None: the recorded one
     description: Signature
     __name__: str
     __qualname__: str
@@ -57,10 +59,17 @@ class Function:
     converted: Callable[..., Any]  # for arguments that were converted already
     step: type[Any] | None  # of the backward pass; made at the first call that needs it
 
-    def __new__(cls, source: Source, name: str, transform: Transform | None = None) -> Function:
+    def __new__(
+        cls,
+        source: Source,
+        name: str,
+        transform: Transform | None = None,
+        tuning: Tuning | None = None,
+    ) -> Function:
         own = type("Function", (Function,), {"__module__": Function.__module__})
         self: Function = object.__new__(own)
         self._source, self._base, self._transform = source, name, transform
+        self._tuning = tuning
         plain = source.index.signatures[name]
         self.description = transformed_signature(plain, transform) if transform else plain
         self._lock = threading.RLock()
@@ -86,7 +95,9 @@ class Function:
                 return
             from .compilation import native_of
 
-            native = native_of(self._source, self._base, self._transform, weakref.ref(self))
+            native = native_of(
+                self._source, self._base, self._transform, weakref.ref(self), self.tuning
+            )
             self._native = native.callable
             self.converted = native.converted
             # a builtin is no descriptor: calling the instance calls it with the arguments alone
@@ -110,6 +121,44 @@ class Function:
                 for p in self.description.params
             ]
         )
+
+    # ----------------------------------------------------------------------- tuning
+
+    @property
+    def tuning(self) -> Tuning:
+        """The choices that its code is made by: those that `tune` recorded, else the static
+        ones."""
+        from .tuning_records import recorded
+
+        if self._tuning is None:
+            self._tuning = recorded(self._source, self._base, self._transform)
+        return self._tuning
+
+    def tune(self, *args: Any, **kwargs: Any) -> Tuning:
+        """Time the function's variants at these arguments; the fastest is used, and recorded for
+        later processes, if it is faster than the static choice by more than the noise.
+
+        It is used at all sizes, and may round sums differently. `forget_tuning` undoes this.
+        """
+        from .tuning import tune
+
+        return tune(self, args, kwargs).best.tuning
+
+    def forget_tuning(self) -> bool:
+        """Return to the static choices; whether there was a record of others."""
+        from .tuning_records import forget
+
+        found = forget(self._source, self._base, self._transform)
+        self._use(None)
+        return found
+
+    def _use(self, tuning: Tuning | None) -> None:
+        """From the next call on, code by these choices (None: the recorded ones)."""
+        with self._lock:
+            self._tuning = tuning
+            if self._compiled:
+                del type(self).__call__
+                self._compiled = False
 
     # ----------------------------------------------------------------------- derivatives
 
@@ -221,7 +270,7 @@ class Function:
         name."""
         from .inspection import stage_text
 
-        return stage_text(self._source, self._base, self._transform, stage, explain)
+        return stage_text(self._source, self._base, self._transform, stage, explain, self.tuning)
 
     def gradient_source(self, *names: str) -> str:
         """The gradient as a `.tdsl` program, which compiles."""

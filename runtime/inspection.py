@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..compiler.tuning import STATIC, Tuning
 from ..dsl.suggest import did_you_mean
 from .source import Source
 from .transforms import Transform
@@ -31,7 +32,12 @@ STAGES = (
 
 
 def stage_text(
-    source: Source, name: str, transform: Transform | None, stage: str, explain: bool = False
+    source: Source,
+    name: str,
+    transform: Transform | None,
+    stage: str,
+    explain: bool = False,
+    tuning: Tuning = STATIC,
 ) -> str:
     """See `Function.ir`. Raises ValueError for an unknown stage, and for a function that has none
     (PTX lacks an instruction that it needs)."""
@@ -54,7 +60,7 @@ def stage_text(
     from ..compiler.machine import host
 
     with ready.scope.active():
-        return Build(ready, host()).text(stage)
+        return Build(ready, host(), tuning).text(stage)
 
 
 def _ptx(fn: Function) -> str:

@@ -16,6 +16,7 @@ from tdsl.compiler.build import compile_cpu
 from tdsl.compiler.dims import Dim, dim, named
 from tdsl.compiler.dtypes import BY_NAME, F32, DType
 from tdsl.compiler.interpret import bind_dims, interpret
+from tdsl.compiler.tuning import STATIC, Tuning
 
 op, const = sc.op, sc.const
 Size = str | int
@@ -24,9 +25,9 @@ Size = str | int
 class Native:
     """A compiled function called through its plain interface, with guards around every output."""
 
-    def __init__(self, fn: g.Function) -> None:
+    def __init__(self, fn: g.Function, tuning: Tuning = STATIC) -> None:
         self.fn = fn
-        self.artifact = compile_cpu(fn)
+        self.artifact = compile_cpu(fn, tuning=tuning)
         self.loaded = target_cpu.load(self.artifact.code)
         i64, pointer = ctypes.c_int64, ctypes.c_void_p
         self.run = ctypes.CFUNCTYPE(i64, pointer, pointer, pointer, pointer)(self.loaded.run)

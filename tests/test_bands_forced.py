@@ -17,35 +17,37 @@ from hypothesis import HealthCheck, given, settings
 from tdsl.compiler import emit_band
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import simplified
+from tdsl.compiler.tuning import Tuning
 
 from .native_functions import Native
 from .random_graphs import functions
 from .test_bands import NAMES, PROGRAM
 from .test_random_graphs import with_gradients
 
-WAYS = {
-    "blocks": {"BLOCK": 64, "LONGEST": 1 << 40, "FEWEST": 0, "_PARTS_SO_FAR": 0},
-    "wider blocks": {"BLOCK": 4096, "LONGEST": 1 << 40, "FEWEST": 0},
-    "stages": {"BLOCK": -1, "FEWEST": 1 << 40},
+WAYS: dict[str, tuple[int, dict[str, int]]] = {
+    "blocks": (64, {"LONGEST": 1 << 40, "FEWEST": 0, "_PARTS_SO_FAR": 0}),
+    "wider blocks": (4096, {"LONGEST": 1 << 40, "FEWEST": 0}),
+    "stages": (-1, {"FEWEST": 1 << 40}),
 }
 SHAPES = [(1, 1), (1, 17), (3, 5), (5, 40), (67, 3), (130, 33)]
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True}
 
 
 @pytest.fixture(params=WAYS)
-def way(request: Any) -> Iterator[str]:
+def way(request: Any) -> Iterator[Tuning]:
+    band_bytes, limits = WAYS[request.param]
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in WAYS[request.param].items():
+        for name, value in limits.items():
             patch.setattr(emit_band, name, value)
-        yield request.param
+        yield Tuning(band_bytes=band_bytes)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_programs(way: str, name: str) -> None:
+def test_programs(way: Tuning, name: str) -> None:
     f = getattr(tdsl.compile(re.sub(r"\bT\b", "f64", PROGRAM)), name)
     fn = simplified(f.graph())
     with fn.scope.active():
-        native = Native(fn)
+        native = Native(fn, way)
     for r, c in SHAPES:
         rng = np.random.default_rng(r * c)
         arrays = []
@@ -57,14 +59,14 @@ def test_programs(way: str, name: str) -> None:
         _agree(native(*arrays), interpret(fn, arrays))
 
 
-def test_random_functions(way: str) -> None:
+def test_random_functions(way: Tuning) -> None:
     @settings(max_examples=40, database=None, **QUIET)
     @given(functions())
     def examined(case: Any) -> None:
         fn, arrays = case
         whole = simplified(with_gradients(fn))
         with whole.scope.active():
-            native = Native(whole)
+            native = Native(whole, way)
         _agree(native(*arrays), interpret(whole, arrays))
 
     examined()

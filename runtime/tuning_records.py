@@ -1,0 +1,62 @@
+"""Records of tuning: which choices were measured to be best for a function, in the disk cache.
+
+In: a source, a function's name, perhaps a transform of it. Out: the recorded `Tuning`, or the
+static one. A record belongs to the content of the program with all that it imports, to the
+compiler's version and to the machine, wherever the file stands. One that is damaged, or states what
+is no choice, counts as absent. Left to others: measuring (`tuning`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any, get_args, get_type_hints
+
+import llvmlite.binding as llvm
+
+from ..compiler.tuning import STATIC, Tuning
+from . import cache
+from .loading import machine_key
+from .source import Source
+from .transforms import Transform
+
+_LARGEST = 1 << 30
+
+
+def recorded(source: Source, name: str, t: Transform | None) -> Tuning:
+    """The choices recorded for a function, else the static ones."""
+    found = cache.get(_key(source, name, t))
+    return (None if found is None else from_json(found.header.get("tuning"))) or STATIC
+
+
+def record(source: Source, name: str, t: Transform | None, tuning: Tuning) -> None:
+    cache.put(_key(source, name, t), {"tuning": asdict(tuning)})
+
+
+def forget(source: Source, name: str, t: Transform | None) -> bool:
+    """Delete the record; whether there was one."""
+    return cache.remove(_key(source, name, t))
+
+
+def from_json(data: Any) -> Tuning | None:
+    """The choices that a record states; None unless it states every one of them, and possible
+    ones."""
+    if not isinstance(data, dict) or data.keys() != {f.name for f in fields(Tuning)}:
+        return None
+    types = get_type_hints(Tuning)
+    for name, value in data.items():
+        known = get_args(types[name])  # of a choice by name
+        if known:
+            possible = value in known
+        elif types[name] is bool:
+            possible = isinstance(value, bool)
+        else:
+            possible = type(value) is int and 0 <= value <= _LARGEST
+        if not possible:
+            return None
+    return Tuning(**data)
+
+
+def _key(source: Source, name: str, t: Transform | None) -> str:
+    imports = sorted(source.index.imports.values())
+    machine = f"{llvm.get_host_cpu_name()} {machine_key()}"
+    return cache.key("tuning", source.text, *imports, name, str(t), machine)

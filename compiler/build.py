@@ -110,10 +110,10 @@ class Build:
         )
 
 
-def compile_cpu(fn: Function, machine: Machine | None = None) -> Artifact:
+def compile_cpu(fn: Function, machine: Machine | None = None, tuning: Tuning = STATIC) -> Artifact:
     """Native code of `fn` for `machine` (this one unless stated)."""
     with fn.scope.active():
-        return Build(fn, machine or host()).artifact()
+        return Build(fn, machine or host(), tuning).artifact()
 
 
 def _array(name: str, dtype: DType, shape: tuple) -> Array:  # type: ignore[type-arg]

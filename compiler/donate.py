@@ -6,7 +6,8 @@ nothing reads a parameter where its output was written already. Left to others: 
 parameters and outputs (`runtime.donation`), the buffers (`plan`).
 
 A kernel writes in place if it is the last to read the parameter, and reads it element by element,
-before it writes. Where it does not, in this order:
+before it writes. In a band others may read the same rows before it. Where that does not hold, in
+this order:
 
 - what follows a reduction in its nest becomes a kernel of its own: a packed contraction gathers its
   sums where its result goes (`packed`), and may start over;
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from . import scalar as sc
 from .graph import Comp, Input, comp, identity_read, operands
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, is_identity_read
+from .loops import Load, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
 from .tile import Registers
@@ -63,22 +66,46 @@ def is_direct(kernels: Kernels, c: Comp, p: Input, registers: Registers) -> bool
     """Whether the kernel that computes `c` may write it in place of `p`."""
     own = _place(kernels, c)
     band = kernels.band(own)
+    late = band is not None and own in band.summed  # written when all rows of the band are done
     for k, kernel in enumerate(kernels.kernels):
         if k == own or not _reads(kernel, p):
             continue
         if band is None or k not in band:
             if k > own:
                 return False
-        elif own not in band.summed or (k > own and k in band.summed):
-            return False  # the sums of a band are written when all its rows are done
+        elif late:
+            if k > own and k in band.summed:
+                return False
+        elif k > own or not _reads_own_rows(kernel, p, band.shared, k in band.summed):
+            return False
     kernel = kernels.kernels[own]
+    if band is not None and not late:
+        inside = kernels.kernels[band.first : band.last]
+        if any(_reads(x, p) for x in inside) and any(_may_fail(x) for x in inside):
+            return False  # parts of a band are done again after a failure, from what it began with
     if not _reads(kernel, p):
         return True
-    if band is not None and own in band.summed:
-        return _reads_before(kernel, c, p, after_sums=True)
-    if band is not None and not p.dtype.is_float:
-        return False  # parts of a band are done again after a failure: an index must still be one
-    return _reads_before(kernel, c, p, after_sums=False) and not _is_packed(kernel, registers)
+    return _reads_before(kernel, c, p, after_sums=late) and (
+        late or not _is_packed(kernel, registers)
+    )
+
+
+def _reads_own_rows(kernel: Kernel, p: Input, shared: int, summed: bool) -> bool:
+    """Whether a kernel of a band reads `p` at the rows that it works on only: the first `shared`
+    indices of its output, or of what it sums over."""
+    for c in kernel.comps:
+        first = c.rank if summed else 0
+        rows = tuple(sc.index(first + k) for k in range(shared))
+        for r in reads_of(c):
+            if r.tensor is p and (r.indices[:shared] != rows or (summed and c.reducer is None)):
+                return False
+    return True
+
+
+def _may_fail(kernel: Kernel) -> bool:
+    """Whether an index is checked."""
+    values = postorder(v for s in lone_nest(kernel).body for v in values_of(s))
+    return any(isinstance(x, Load) and x.checks for x in values)
 
 
 def _reads_before(kernel: Kernel, c: Comp, p: Input, *, after_sums: bool) -> bool:

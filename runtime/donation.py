@@ -143,7 +143,7 @@ def memory_of(s: Signature, p: Value, given: Any) -> Array:
     where = f"{s.name}(): {p.name} is donated: it must be"
     if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray):
         raise ArgumentTypeError(
-            f"{where} a NumPy array or a Tensor, {p.type_text}, not {_a(type(given).__name__)}"
+            f"{where} a NumPy array or a tdsl.Tensor, {p.type_text}, not {_kind_of(given)}"
         )
     dtype = np.dtype(p.dtype.numpy)
     if given.dtype != dtype:
@@ -162,6 +162,12 @@ def memory_of(s: Signature, p: Value, given: Any) -> Array:
 def _overlap(a: Array, b: Array) -> bool:
     """Whether two contiguous arrays share a byte."""
     return bool(a.size and b.size) and np.may_share_memory(a, b)
+
+
+def _kind_of(x: Any) -> str:
+    package = type(x).__module__.partition(".")[0]
+    name = type(x).__name__
+    return _a(name if package == "builtins" else f"{package}.{name}")
 
 
 def _a(noun: str) -> str:

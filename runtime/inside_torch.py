@@ -27,12 +27,14 @@ def wrap(function: Function) -> Callable[..., Any]:
     numbers: tensors come back, scalars as tensors without dims.
 
     Raises ModuleNotFoundError if PyTorch is not installed, TypeError for what is no compiled
-    function.
+    function, and for one with donated arguments.
     """
     from .function import Function
 
     if not isinstance(function, Function):
         raise TypeError(f"a compiled function is wrapped, not {type(function).__name__}")
+    if function.description.donated:
+        raise TypeError(f"{function.__name__} has donated arguments, which PyTorch cannot record")
     torch = _torch()
     apply = _applied(function, torch)
 

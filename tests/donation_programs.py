@@ -100,6 +100,12 @@ PROGRAMS: dict[str, tuple[str, Sequence[str]]] = {
         "    v[i, j] = p[i, j] + w[n - 1 - i, j]\n    return v\n",
         ["w"],
     ),
+    "attention": (
+        "def f(q: f32[b, n, k], v: f32[b, n, k], w: f32[b, n, n]):\n"
+        "    s[r, i, j] = sum[l](q[r, i, l] * v[r, j, l])\n    p = softmax(s + w, dim=2)\n"
+        "    o[r, i, l] = sum[j](p[r, i, j] * v[r, j, l])\n    return o, p\n",
+        ["q", "w"],
+    ),
     "scatter": (
         "def f(w: f32[n, k], at: i64[b], g: f32[b, k]):\n"
         "    d: f32[n, k] = 0\n    d[at[r], j] += g[r, j]\n    return w - 0.1*d\n",

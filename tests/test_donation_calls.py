@@ -164,9 +164,13 @@ REFUSED: dict[str, tuple[Callable[[np.ndarray], object], type[Exception], str]] 
     "misaligned": (misaligned, tdsl.ArgumentValueError, "must be aligned"),
     "f64": (lambda w: w.astype(np.float64), tdsl.ArgumentTypeError, "not an array of float64"),
     "swapped": (lambda w: w.astype(">f4"), tdsl.ArgumentTypeError, "not an array of >f4"),
-    "list": (lambda w: w.tolist(), tdsl.ArgumentTypeError, "NumPy array or a Tensor.*not a list"),
+    "list": (
+        lambda w: w.tolist(),
+        tdsl.ArgumentTypeError,
+        "a tdsl.Tensor.*not a list",
+    ),
     "number": (lambda w: 1.0, tdsl.ArgumentTypeError, "not a float"),
-    "masked": (lambda w: np.ma.array(w), tdsl.ArgumentTypeError, "not a MaskedArray"),
+    "masked": (lambda w: np.ma.array(w), tdsl.ArgumentTypeError, "not a numpy.MaskedArray"),
     "rank": (lambda w: w[None].copy(), tdsl.ArgumentValueError, "rank 1"),
     "size": (lambda w: np.ones(5, np.float32), tdsl.ArgumentValueError, "dim i is 3 in x"),
 }

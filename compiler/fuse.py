@@ -44,7 +44,7 @@ def fuse_in_bands(fn: Function, registers: Registers) -> Kernels:
     if not registers.tuning.bands:
         return kernels
     kernels = banded(kernels, registers)
-    shared = shared_parts(kernels) if registers.tuning.sharing else None
+    shared = shared_parts(kernels)
     if shared is None:
         return kernels
     return banded(Kernels(shared, _grouped(shared, registers)), registers)

@@ -16,6 +16,7 @@ from .packed import Contraction, contraction, contraction_text
 from .partial_sums import with_partial_sums
 from .plan import Program
 from .tile import Registers, tile
+from .tuning import STATIC
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Schedule:
     registers: Registers
 
     def __str__(self) -> str:
-        return "\n".join(_text(n) for n in self.nests)
+        tuning = self.registers.tuning
+        head = [] if tuning == STATIC else [f"# tuned: {tuning}\n"]
+        return "\n".join([*head, *(_text(n) for n in self.nests)])
 
 
 def _text(n: Nest | Contraction | BandNest) -> str:

@@ -241,8 +241,7 @@ def _copies(body: _Body, along: int | None, registers: Registers) -> dict[int, i
     extents = {loop.index: loop.extent for loop in body.nest.loops}
     if not reduces:
         cost = max((_work(body, values_of(s), along) for s in body.nest.body), default=0)
-        tuning = body.tuning
-        wanted = tuning.pointwise_copies if cost <= _SHORT else tuning.dear_copies
+        wanted = 2 if cost <= _SHORT else body.tuning.dear_copies
         if along is None or wanted == 1:
             return {}
         return _fitted({along: wanted}, extents, {along: body.lanes})

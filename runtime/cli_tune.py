@@ -5,11 +5,13 @@ In: a function and arguments. Out: text. Left to others: the variants and their 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.tuning import STATIC
 from .threads import get_num_threads
-from .tuning import NOISE, Outcome, Variant, differences, tune
+from .tuning import NOISE, Outcome, Variant, tune
 
 if TYPE_CHECKING:
     from .function import Function
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def table(f: Function, arguments: Mapping[str, Any]) -> str:
     """Tune `f` at these arguments; every variant, and the verdict."""
-    outcome = tune(f, (), arguments)
+    outcome = tune(f, (), arguments, _progress)
     threads = get_num_threads()
     rows = [("choice", "time", "ratio"), *(_row(v) for v in outcome.variants)]
     wide = max(len(name) for name, _, _ in rows)
@@ -33,8 +35,8 @@ def forgotten(f: Function) -> str:
 
 def _row(v: Variant) -> tuple[str, str, str]:
     if v.fault:
-        return differences(v.tuning), "rejected", v.fault
-    return differences(v.tuning), _time(v.seconds), f"{v.ratio:.2f}"
+        return str(v.tuning), "rejected", v.fault
+    return str(v.tuning), _time(v.seconds), f"{v.ratio:.2f}"
 
 
 def _time(seconds: float) -> str:
@@ -45,8 +47,20 @@ def _time(seconds: float) -> str:
 
 
 def _verdict(outcome: Outcome) -> list[str]:
-    lines = [f"{outcome.same} more make no difference to the code"] if outcome.same else []
-    if outcome.best is outcome.variants[0]:
-        return [*lines, f"the static choice stays: nothing gains more than {NOISE:.0%} reliably"]
-    gain = f"{outcome.best.ratio:.2f} of the static choice's time"
-    return [*lines, f"recorded: {differences(outcome.best.tuning)}, {gain}"]
+    lines, again = [], outcome.again
+    if outcome.same:
+        lines.append(f"{outcome.same} more make no difference to the code")
+    if again is not None:
+        name, time, ratio = _row(again)
+        lines.append(f"again, for longer: {name}  {time}  {ratio}")
+    if outcome.best == STATIC:
+        lines.append(f"the static choice stays: nothing gains more than {NOISE:.0%} reliably")
+    else:
+        lines.append(f"recorded: {outcome.best}")
+    return lines
+
+
+def _progress(text: str) -> None:
+    """Where somebody watches."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"compiling: {text}", file=sys.stderr, flush=True)

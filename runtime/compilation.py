@@ -46,7 +46,7 @@ def native_of(
     source: Source, name: str, t: Transform | None, function: Any, tuning: Tuning
 ) -> Native:
     """The loaded code; `function` is a weak reference to what the slow path calls back."""
-    key = ("object", source.digest, name, str(t), str(tuning))
+    key = ("object", source.digest, name, str(t), repr(tuning))
     return native_of_graph(
         key,
         lambda: graph_of(source, name, t),

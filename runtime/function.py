@@ -142,7 +142,7 @@ class Function:
         """
         from .tuning import tune
 
-        return tune(self, args, kwargs).best.tuning
+        return tune(self, args, kwargs).best
 
     def forget_tuning(self) -> bool:
         """Return to the static choices; whether there was a record of others."""

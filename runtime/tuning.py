@@ -7,7 +7,8 @@ one that gains no more than the noise. Left to others: what a choice does (`comp
 it is kept (`tuning_records`).
 
 Times are compared round by round: every variant once a round, in random order, since what disturbs
-the machine disturbs the whole round. What counts is the median of the rounds' ratios.
+the machine for long disturbs the whole round. What disturbs it for a moment hits one burst of a
+turn's three: the fastest counts. A ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import hashlib
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..compiler.tuning import STATIC, Tuning
+from ..compiler.tuning import CANDIDATES, STATIC, Tuning
 from .arguments import convert
 from .calls import tensors_among
 from .tuning_records import forget, record
@@ -32,40 +33,18 @@ if TYPE_CHECKING:
     from .function import Function
 
 Call = Callable[[], Any]
-
-CANDIDATES: tuple[tuple[str, Any], ...] = (
-    ("lanes", "output"),
-    ("lanes", "sum"),
-    ("pointwise_copies", 1),
-    ("pointwise_copies", 4),
-    ("dear_copies", 2),
-    ("tile_vectors", 1),
-    ("tile_vectors", 4),
-    ("sum_copies", 2),
-    ("sum_copies", 8),
-    ("split_cost", 0),
-    ("split_cost", 512),
-    ("bands", False),
-    ("band_bytes", 1 << 16),
-    ("band_bytes", 1 << 17),
-    ("band_bytes", 1 << 19),
-    ("band_bytes", 1 << 20),
-    ("sharing", False),
-    ("extraction", False),
-    ("packing", False),
-)
-"""The choices that are tried, one at a time."""
+Say = Callable[[str], None]
 
 NOISE = 0.03
 """The gain that a record needs; equal code seems to gain up to half of it on a quiet machine."""
 
-_STEP = 0.01  # the gain for which a choice is tried with others
+_STEP = 0.02  # the gain for which a choice is tried with others, or added to them
 _HOPELESS = 1.3  # times the static choice's time, after a few rounds
 _TRIAL, _FINAL = 11, 31  # rounds
 _FEW = 3
-_TURN = 0.003  # seconds; a quick function is called several times
+_BURSTS, _BURST = 3, 0.001  # of a turn, the fastest of which counts; seconds of calls in each
 _PATIENCE = 1.0  # seconds for every variant, unless a few rounds take longer
-_MOSTLY = 0.75  # the share of rounds in which the best has to be faster
+_MOSTLY = 0.75  # the share of rounds in which what gains is faster
 
 _TOLERANCE = {"f16": 1e-2, "bf16": 5e-2, "f32": 1e-4, "f64": 1e-11}
 """Of a result's largest entry: by what sums in another order may differ."""
@@ -84,19 +63,23 @@ class Variant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`variants` begin with the static choice. `best` is that where nothing gains more than the
-    noise. `same` counts the candidates that make no difference to the code."""
+    """`variants` begin with the static choice. `again` is the fastest of the others, timed for
+    longer; `best` is its choices, or the static ones if it gains no more than the noise. `same`
+    counts the candidates that make no difference to the code."""
 
     variants: tuple[Variant, ...]
-    best: Variant
+    again: Variant | None
+    best: Tuning
     same: int
 
 
-def tune(f: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
-    """Time the variants of `f` at these arguments, record the best one, and let `f` use it. Raises
-    what a call with these arguments raises."""
-    outcome = _Trial(f, args, kwargs).run()
-    best = outcome.best.tuning
+def tune(
+    f: Function, args: Sequence[Any], kwargs: Mapping[str, Any], say: Say = lambda text: None
+) -> Outcome:
+    """Time the variants of `f` at these arguments, record the best one, and let `f` use it; `say`
+    is told what goes on. Raises what a call with these arguments raises."""
+    outcome = _Trial(f, args, kwargs, say).run()
+    best = outcome.best
     if best == STATIC:
         forget(f._source, f._base, f._transform)
     else:
@@ -105,23 +88,19 @@ def tune(f: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome
     return outcome
 
 
-def differences(tuning: Tuning) -> str:
-    """The choices that are not the static ones: `bands=False, sum_copies=8`."""
-    changed = {n: v for n, v in _choices(tuning).items() if v != getattr(STATIC, n)}
-    return ", ".join(f"{n}={v}" for n, v in changed.items()) or "static choice"
-
-
-def _choices(tuning: Tuning) -> dict[str, Any]:
-    return {f.name: getattr(tuning, f.name) for f in fields(tuning)}
-
-
 class _Trial:
     """The variants of one function at some arguments. `calls` are those whose results are right."""
 
-    def __init__(self, f: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        f: Function,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        say: Say = lambda text: None,
+    ) -> None:
         from ..compiler.pipeline import simplified
 
-        self.f = f
+        self.f, self.say = f, say
         self.args, self.kwargs = args, kwargs
         self.converted = (
             None if tensors_among(args, kwargs) else convert(f.description, args, kwargs)
@@ -132,7 +111,6 @@ class _Trial:
         self.dtypes = [o.dtype for o in f.description.outputs]
         self.codes = {self.code(STATIC)}
         self.variants: dict[Tuning, Variant] = {}
-        self.same = 0
 
     def call(self, tuning: Tuning) -> Call:
         """What calls the function compiled by these choices."""
@@ -156,36 +134,31 @@ class _Trial:
 
     def run(self) -> Outcome:
         alone = [replace(STATIC, **{name: value}) for name, value in CANDIDATES]
-        self.race(filter(self.prepare, alone), _TRIAL)
-        gains = [v for v in self.variants.values() if v.ratio < 1 - _STEP]
+        gaining = self.race(STATIC, [t for t in alone if self.prepare(t)])
+        same = len(alone) - len(self.variants.keys() - {STATIC})
         best = STATIC
-        for v in sorted(gains, key=lambda v: v.ratio):
-            own = {n: x for n, x in _choices(v.tuning).items() if x != getattr(STATIC, n)}
-            if any(getattr(best, n) != getattr(STATIC, n) for n in own):
+        for tuning in gaining:
+            if tuning.changes.keys() & best.changes.keys():
                 continue  # another value of the same choice gained more
-            both = replace(best, **own)
-            if best == STATIC or (
-                self.prepare(both) and self.race([best, both], _TRIAL)[both] < 1 - _STEP
-            ):
+            both = replace(best, **tuning.changes)
+            if best == STATIC or (self.prepare(both) and self.race(best, [both])):
                 best = both
         static = self.variants.pop(STATIC)
         variants = (static, *self.variants.values())
         if best == STATIC:
-            return Outcome(variants, static, self.same)
+            return Outcome(variants, None, STATIC, same)
         seconds = self.rounds([STATIC, best], _FINAL)
-        ratios = [t / s for t, s in zip(seconds[best], seconds[STATIC], strict=True)]
-        found = Variant(best, statistics.median(seconds[best]), statistics.median(ratios))
-        faster = sum(r < 1 for r in ratios) >= _MOSTLY * len(ratios)
-        won = found.ratio < 1 - NOISE and faster
-        return Outcome((*variants, found), found if won else static, self.same)
+        times, base = seconds[best], seconds[STATIC]
+        again = Variant(best, statistics.median(times), _ratio(times, base))
+        return Outcome(variants, again, best if _gain(times, base, NOISE) else STATIC, same)
 
     def prepare(self, tuning: Tuning) -> bool:
         """Compile a variant and check its results; whether it is to be timed."""
         if tuning in self.calls:
             return True
+        self.say(str(tuning))
         code = self.code(tuning)
         if code in self.codes:
-            self.same += 1
             return False
         self.codes.add(code)
         call = self.call(tuning)
@@ -196,19 +169,19 @@ class _Trial:
         self.calls[tuning] = call
         return True
 
-    def race(self, tunings: Iterable[Tuning], rounds: int) -> dict[Tuning, float]:
-        """Time variants and the static choice by turns. The ratios to the first of them."""
-        order = list(dict.fromkeys((*tunings, STATIC)))
-        seconds = self.rounds(order, rounds)
+    def race(self, base: Tuning, others: Sequence[Tuning]) -> list[Tuning]:
+        """Time variants by turns: the others that gain on `base`, the fastest first."""
+        seconds = self.rounds(list(dict.fromkeys((STATIC, base, *others))), _TRIAL)
         for tuning, times in seconds.items():
             ratio = _ratio(times, seconds[STATIC])
             self.variants.setdefault(tuning, Variant(tuning, statistics.median(times), ratio))
-        return {t: _ratio(times, seconds[order[0]]) for t, times in seconds.items()}
+        gaining = [t for t in others if _gain(seconds[t], seconds[base], _STEP)]
+        return sorted(gaining, key=lambda t: _ratio(seconds[t], seconds[base]))
 
     def rounds(self, tunings: Sequence[Tuning], most: int) -> dict[Tuning, list[float]]:
         """Seconds of a call, round by round; fewer of them for what is clearly slow."""
         once = {t: _seconds(self.calls[t], 1) for t in tunings}
-        calls = {t: max(1, int(_TURN / max(s, 1e-7))) for t, s in once.items()}
+        calls = {t: max(1, int(_BURST / max(s, 1e-7))) for t, s in once.items()}
         out: dict[Tuning, list[float]] = {t: [] for t in tunings}
         racing = list(tunings)
         rng = random.Random(0)
@@ -222,7 +195,8 @@ class _Trial:
             for t in racing:
                 if calls[t] > 1:
                     self.calls[t]()  # the caches hold what another variant left there
-                out[t].append(_seconds(self.calls[t], calls[t]))
+                bursts = [_seconds(self.calls[t], calls[t]) for _ in range(_BURSTS)]
+                out[t].append(min(bursts))
         return out
 
 
@@ -237,6 +211,12 @@ def _seconds(call: Call, calls: int) -> float:
 def _ratio(times: Sequence[float], base: Sequence[float]) -> float:
     """The median of the rounds' ratios."""
     return statistics.median(t / b for t, b in zip(times, base, strict=False))
+
+
+def _gain(times: Sequence[float], base: Sequence[float], least: float) -> bool:
+    """Whether it is faster by more than `least`, and faster in most rounds."""
+    faster = sum(t < b for t, b in zip(times, base, strict=False))
+    return _ratio(times, base) < 1 - least and faster >= _MOSTLY * len(times)
 
 
 # --------------------------------------------------------------------------- results

@@ -8,18 +8,16 @@ is no choice, counts as absent. Left to others: measuring (`tuning`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import Any, get_args, get_type_hints
+from dataclasses import asdict
+from typing import Any
 
 import llvmlite.binding as llvm
 
-from ..compiler.tuning import STATIC, Tuning
+from ..compiler.tuning import CANDIDATES, STATIC, Tuning
 from . import cache
 from .loading import machine_key
 from .source import Source
 from .transforms import Transform
-
-_LARGEST = 1 << 30
 
 
 def recorded(source: Source, name: str, t: Transform | None) -> Tuning:
@@ -38,20 +36,14 @@ def forget(source: Source, name: str, t: Transform | None) -> bool:
 
 
 def from_json(data: Any) -> Tuning | None:
-    """The choices that a record states; None unless it states every one of them, and possible
-    ones."""
-    if not isinstance(data, dict) or data.keys() != {f.name for f in fields(Tuning)}:
+    """The choices that a record states; None unless it states all of them, each one that is
+    tried."""
+    usual = asdict(STATIC)
+    if not isinstance(data, dict) or data.keys() != usual.keys():
         return None
-    types = get_type_hints(Tuning)
     for name, value in data.items():
-        known = get_args(types[name])  # of a choice by name
-        if known:
-            possible = value in known
-        elif types[name] is bool:
-            possible = isinstance(value, bool)
-        else:
-            possible = type(value) is int and 0 <= value <= _LARGEST
-        if not possible:
+        possible = [usual[name], *(v for n, v in CANDIDATES if n == name)]
+        if not any(type(value) is type(v) and value == v for v in possible):
             return None
     return Tuning(**data)
 

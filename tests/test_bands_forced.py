@@ -35,11 +35,11 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandom
 
 @pytest.fixture(params=WAYS)
 def way(request: Any) -> Iterator[Tuning]:
-    block, limits = WAYS[request.param]
+    band_bytes, limits = WAYS[request.param]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in limits.items():
             patch.setattr(emit_band, name, value)
-        yield Tuning(band_bytes=block)
+        yield Tuning(band_bytes=band_bytes)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -31,9 +31,9 @@ def test_the_results_are_those_of_a_plain_call(name: str, threads: None) -> None
     source, names = PROGRAMS[name]
     f = tdsl.compile(source).f
     for sizes in SIZES:
-        given = arguments(f, sizes)
-        if given[0].ndim == 2 and source.count("[n, n]") and sizes["n"] > 1000:
+        if "n, n]" in source and sizes["n"] > 1000:
             continue  # a large product, tried at other sizes
+        given = arguments(f, sizes)
         try:
             f(*given)
         except (tdsl.ArgumentValueError, tdsl.OutOfRangeError):

@@ -8,6 +8,7 @@ is no choice, counts as absent. Left to others: measuring (`tuning`).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict
 from typing import Any
 
@@ -52,5 +53,10 @@ def _key(source: Source, name: str, t: Transform | None) -> str:
     if t is not None and t.kind == "donate":
         t = t.inner  # the same function, which alone can be called again and again
     imports = sorted(source.index.imports.values())
-    machine = f"{llvm.get_host_cpu_name()} {machine_key()}"
-    return cache.key("tuning", source.text, *imports, name, str(t), machine)
+    return cache.key("tuning", source.text, *imports, name, str(t), _machine())
+
+
+@functools.cache
+def _machine() -> str:
+    """What times depend on: the name of the CPU as well as its features."""
+    return f"{llvm.get_host_cpu_name()} {machine_key()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tdsl.compiler import graph as g
+from tdsl.compiler.band_nests import BandNest
 from tdsl.compiler.build import Build
 from tdsl.compiler.dims import named
 from tdsl.compiler.dtypes import F32, F64, I8, I64, DType
@@ -91,7 +92,8 @@ def test_indices_are_checked_in_whole_tiles_and_in_the_rest() -> None:
 def nests(fn: g.Function) -> list[Nest]:
     with fn.scope.active():
         made = Build(fn, host()).loops.nests
-    return [nest for nest in made if isinstance(nest, Nest)]
+    every = [n for nest in made for n in (nest.stages if isinstance(nest, BandNest) else [nest])]
+    return [nest for nest in every if isinstance(nest, Nest)]
 
 
 def test_short_innermost_bodies_are_split() -> None:

@@ -135,7 +135,9 @@ def test_the_best_is_recorded_and_used(program: Path, clock: Callable[[Times], N
     assert "block of" not in f.ir("loops")
     for x, y in zip(f(*arguments()), before, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
-    # another process compiles nothing, and imports no compiler
+    # another process compiles nothing, and imports no compiler; the first one may make the code
+    # that all functions share, which this process may have from another cache
+    elsewhere(program)
     assert elsewhere(program) == [False, 0, 1, True]
     # the transform alone was tuned, not the function
     assert fresh(program).loss.tuning == STATIC

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _entry_lock = threading.Lock()
 _pools: list[Pool] = []  # one, once the entry is loaded
-_started: dict[str, Later[bytes]] = {}
+_started: dict[str, Later[tuple[bytes, bool]]] = {}
 _starting = threading.Lock()
 
 
@@ -97,6 +97,7 @@ def compiled(
     """Object code with its entry, and what the call path has to know."""
     with stage("imports"):
         from ..compiler import build, pipeline, target_cpu
+        from ..compiler.band_nests import BandNest
         from ..compiler.machine import host
         from ..compiler.module_text import module_text
         from ..compiler.object_code import Jobs, cores
@@ -110,8 +111,9 @@ def compiled(
         ready = replace(ready, requirements=(*ready.requirements, *build._nonempty(stages.kernels)))
         loops = stages.loops
         for nest in loops.nests:
-            if isinstance(nest, Contraction):
-                _start(f"contractions {nest.left.value.dtype}")
+            for part in nest.stages if isinstance(nest, BandNest) else [nest]:
+                if isinstance(part, Contraction):
+                    _start(f"contractions {part.left.value.dtype}")
         jobs = Jobs(host())
         most = target_cpu.PART if cores() > 1 else None
         modules = target_cpu.modules_of(loops, host(), most)
@@ -187,19 +189,21 @@ def _start(what: str) -> None:
 def _code(what: str) -> bytes:
     started = _started.get(what)
     try:
-        return _once_per_machine(what) if started is None else started.result()
+        code, is_stored = _once_per_machine(what) if started is None else started.result()
     except BaseException:
         _started.pop(what, None)  # to be tried again
         raise
+    if not is_stored:  # not by the thread: it may be lost in the middle of a file
+        cache.put(cache.key(what, machine_key()), {}, code)
+    return code
 
 
-def _once_per_machine(what: str) -> bytes:
+def _once_per_machine(what: str) -> tuple[bytes, bool]:
     """The code of `entry`, or of `contractions` of an element type: from the disk cache, where it
-    was compiled before."""
-    key = cache.key(what, machine_key())
-    stored = cache.get(key)
+    was compiled before; and whether it was."""
+    stored = cache.get(cache.key(what, machine_key()))
     if stored is not None:
-        return stored.data
+        return stored.data, True
     with stage("shared entry" if what == "entry" else "contractions"):
         from ..compiler import target_cpu
         from ..compiler.machine import host
@@ -208,5 +212,4 @@ def _once_per_machine(what: str) -> bytes:
             made = target_cpu.entry_code(host())
         else:
             made = target_cpu.contraction_code(what.removeprefix("contractions "), host())
-    cache.put(key, {}, made)
-    return made
+    return made, False

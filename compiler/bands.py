@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from . import scalar as sc
 from .dims import Dim, product
-from .graph import REDUCERS, Comp, Node
+from .graph import REDUCERS, Node
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels
 from .loops import Load, Nest, Reduce, postorder, values_of
@@ -199,16 +199,3 @@ def _rows(kernel: Kernel, summed: bool, most: int, extents: tuple[Dim, ...]) -> 
             touched[r.tensor] = min(agree, touched.get(r.tensor, agree))
     touched |= dict.fromkeys(kernel.comps, 0 if summed else most)
     return _Rows(summed, most, extents, {n: k for n, k in touched.items() if k})
-
-
-def reads_rows(c: Comp, shared: int, summed: bool) -> list[Node]:
-    """What a member of a band reads at its rows."""
-    base = c.rank if summed else 0
-    rows = [sc.index(base + k) for k in range(shared)]
-    return list(
-        dict.fromkeys(
-            r.tensor
-            for r in reads_of(c)
-            if len(r.indices) >= shared and all(r.indices[k] is rows[k] for k in range(shared))
-        )
-    )

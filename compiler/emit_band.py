@@ -25,12 +25,12 @@ from .dims import Dim, dim, product
 from .dtypes import BOOL
 from .emit import emit
 from .emit_packed import contraction_scratch, emit_rows
-from .emit_parallel import operations, splittable
+from .emit_parallel import may_fail, operations, splittable
 from .fork_join import up
 from .frame import Frame, Target
 from .instructions import I1, I8, I64
 from .llvm_vector import constant, intrinsic
-from .loops import Buffer, Load, Loop, Nest, postorder, values_of
+from .loops import Buffer, Loop, Nest
 from .microkernel import POINTER, counted, minimum
 from .packed import Contraction
 from .plan import ALIGNMENT, MOST_PARTS
@@ -179,6 +179,10 @@ class _Stage:
     nest: Nest | Contraction
     results: ir.Function | None = None
 
+    @property
+    def may_fail(self) -> bool:
+        return isinstance(self.nest, Nest) and may_fail(self.nest)
+
 
 @dataclass(frozen=True)
 class _Code:
@@ -193,9 +197,6 @@ class _Code:
 
 class _Rows(Frame):
     """What the code of a part, and that of the whole, have in common."""
-
-    def hoist(self) -> None:
-        pass
 
     def table(self, code: _Code) -> ir.Value:
         """The table of pointers, with room for those of the band."""
@@ -279,7 +280,7 @@ class _Part(_Rows):
                 if stage.results is not None and isinstance(stage.nest, Nest):
                     args += [constant(I64, 0), self.size(stage.nest.loops[0].extent)]
                 status = b.call(stage.rows, args)
-                if may_fail(stage.nest):
+                if stage.may_fail:
                     self.checked(code, status)
         b.ret(constant(I64, 0))
 
@@ -301,7 +302,7 @@ class _Whole(_Rows):
         with b.if_then(is_small(b, self.size, band)), self.scope():
             block = at_least(b, rows, one)
             status = b.call(part, [*common, none, rows, none, block, memory])
-            if any(may_fail(s.nest) for s in code.stages):
+            if any(s.may_fail for s in code.stages):
                 self.checked(code, status)
             ended(one)
         sizes = sizes_of(b, self.size, band)
@@ -349,7 +350,7 @@ class _Whole(_Rows):
         again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
         with b.if_then(again), counted(b, sizes.parts, constant(I64, 1)) as number:
             status = b.call(part, [*common, *self.bounds(code.band, sizes, number), memory])
-            if any(may_fail(s.nest) for s in code.stages):
+            if any(s.may_fail for s in code.stages):
                 self.checked(code, status)
 
     def shared(self, part: ir.Function, entry: list[ir.Value], nest: Nest, loop: Loop) -> ir.Value:
@@ -378,15 +379,12 @@ class _Whole(_Rows):
                 status = self.shared(stage.rows, entry, nest, rows_of(nest)[0])
             else:
                 status = b.call(stage.rows, [*entry, *([none, rows] * stage.ranges)])
-            if may_fail(nest):
+            if stage.may_fail:
                 self.checked(code, status)
 
 
 class _Results(Frame):
     """`(…, low, high)`: all rows, of a range of the outermost loop."""
-
-    def hoist(self) -> None:
-        pass
 
     def run(self, part: ir.Function, band: BandNest, ranges: int) -> None:
         *entry, low, high = self.function.args
@@ -422,14 +420,6 @@ def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:
 def work_of(stage: Nest | Contraction) -> Dim:
     """About how many operations."""
     return operations(stage.direct if isinstance(stage, Contraction) else stage)
-
-
-def may_fail(stage: Nest | Contraction) -> bool:
-    """Whether an index is checked."""
-    return isinstance(stage, Nest) and any(
-        isinstance(x, Load) and x.checks
-        for x in postorder(v for s in stage.body for v in values_of(s))
-    )
 
 
 def rows_of(nest: Nest) -> list[Loop]:

@@ -154,9 +154,6 @@ def _with_ranges(
 class _Task(Frame):
     """The function that all others call: it says what is to be done, in words on the stack."""
 
-    def hoist(self) -> None:
-        pass
-
     def run(self, c: Contraction, own: _Own, scratch: Dim | None) -> None:
         """`scratch`: where the panels stand in the arena; None if they, and the rows, are given."""
         b, direct, shape = self.b, own.direct, own.shape

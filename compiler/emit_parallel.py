@@ -19,7 +19,7 @@ from .fork_join import WORTH_A_FORK
 from .frame import Frame, Target
 from .instructions import I64
 from .llvm_vector import constant
-from .loops import Apply, Kind, Load, Loop, Nest, Number, Reduce, postorder, values_of
+from .loops import Apply, Kind, Load, Loop, Nest, Number, Reduce, Update, postorder, values_of
 
 
 def emit_nest(
@@ -48,15 +48,20 @@ def split(
     return frame.function
 
 
+def may_fail(nest: Nest) -> bool:
+    """Whether an index is checked."""
+    values = postorder(v for s in nest.body for v in values_of(s))
+    return any(isinstance(x, Load | Update) and x.checks for x in (*values, *nest.body))
+
+
 def splittable(nest: Nest) -> bool:
     """Whether parts of the outermost range may run at the same time. What may fail runs in order:
     the first failure is reported."""
-    values = [v for s in nest.body for v in values_of(s)]
     return (
         bool(nest.loops)
         and nest.loops[0].kind is Kind.PARALLEL
         and not nest.fills
-        and not any(isinstance(x, Load) and x.checks for x in postorder(values))
+        and not may_fail(nest)
     )
 
 
@@ -78,9 +83,6 @@ def _cost(x: Apply) -> int:
 
 class _Split(Frame):
     """The function that shares out a range, or runs it as it is."""
-
-    def hoist(self) -> None:
-        pass
 
     def run(self, part: ir.Function, loop: Loop, work: Dim) -> None:
         b, common = self.b, list(self.function.args)

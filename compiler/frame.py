@@ -119,8 +119,8 @@ class Frame:
         self.lanes = 1
 
     def hoist(self) -> None:
-        """Make all that the open loops allow (called by targets after opening one)."""
-        raise NotImplementedError
+        """Make all that the open loops allow (called by targets after opening one): nothing, where
+        a frame has no values of its own."""
 
     # ----------------------------------------------------------------- scopes
 

@@ -175,7 +175,7 @@ def extract(fn: Function) -> Function:
             return node
         parts = _repeated_parts(node) if len(node.extents) > 1 else []
         for x in parts:
-            made.setdefault(part_of(node, x)[0], _comp_of(node, x))
+            made.setdefault(part_of(node, x)[0], comp_of(node, x, sorted(sc.indices_of(x))))
             known.add(_shapes(x)[x])
         shapes = _shapes(node.body) if made else {}
         found: dict[Scalar, Scalar] = {}
@@ -232,16 +232,15 @@ def _shapes(root: Scalar) -> dict[Scalar, int]:
     return out
 
 
-def _comp_of(node: Comp, x: Scalar) -> Comp:
-    """The part as a comprehension, its indices in the order of `node`'s."""
-    own = sorted(sc.indices_of(x))
-    body = sc.substitute_indices(x, {k: sc.index(n) for n, k in enumerate(own)})
+def comp_of(node: Comp, x: Scalar, order: Sequence[int]) -> Comp:
+    """The part as a comprehension over these indices of `node`, in this order."""
+    body = sc.substitute_indices(x, {k: sc.index(n) for n, k in enumerate(order)})
     return comp(
         body,
-        [node.extents[k] for k in own],
-        len(own),
+        [node.extents[k] for k in order],
+        len(order),
         name=f"{node.name}_part" if node.name else None,
-        index_names=[node.index_names[k] for k in own if k < len(node.index_names)],
+        index_names=[node.index_names[k] for k in order if k < len(node.index_names)],
         span=node.span,
     )
 

@@ -172,9 +172,6 @@ def _few_rows(
 class _Part(Frame):
     """`(…, low, high)`: some columns, for one block of the sums after the other."""
 
-    def hoist(self) -> None:
-        pass
-
     def run(self, block: ir.Function, rows: Loop, store: Store) -> None:
         b = self.b
         *entry, low, high = self.function.args
@@ -194,9 +191,6 @@ class _Part(Frame):
 
 
 class _Whole(Frame):
-    def hoist(self) -> None:
-        pass
-
     def run(self, part: ir.Function, nest: Nest, columns: Loop) -> None:
         extent, work = self.size(columns.extent), self.size(operations(nest))
         step = constant(I64, columns.step)

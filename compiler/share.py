@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from . import ranges
 from . import scalar as sc
-from .graph import Comp, Function, Node, comp, operands, with_body, with_operands
-from .inline import Part, cost, is_no_larger, is_safe, part_of
+from .graph import Comp, Function, Node, operands, with_body, with_operands
+from .inline import Part, comp_of, cost, is_no_larger, is_safe, part_of
 from .kernels import Kernels
 from .scalar import Scalar
 
@@ -53,7 +53,8 @@ def shared_parts(kernels: Kernels) -> Function | None:
             places = [s for s in places if (s.node, s.value) not in taken]
             if len({s.kernel for s in places}) < 2 or not is_no_larger(part.extents, sizes):
                 continue
-            shared = _comp_of(places[0])
+            first_site = places[0]
+            shared = comp_of(first_site.node, first_site.value, first_site.order)
             for s in places:
                 at = [sc.index(k) for k in s.order]
                 found.setdefault(s.node, {})[s.value] = sc.read(shared, at)
@@ -75,14 +76,6 @@ def _sites(k: int, c: Comp, rows: range) -> Iterator[tuple[tuple[Part, tuple[int
         if guards[x] == ranges.ALWAYS or is_safe(c, x):
             arranged = [*rows, *(i for i in order if i not in rows)]
             yield (part, tuple(order.index(i) for i in rows)), _Site(k, c, x, arranged)
-
-
-def _comp_of(s: _Site) -> Comp:
-    c = s.node
-    body = sc.substitute_indices(s.value, {k: sc.index(n) for n, k in enumerate(s.order)})
-    extents = [c.extents[k] for k in s.order]
-    names = [c.index_names[k] for k in s.order if k < len(c.index_names)]
-    return comp(body, extents, len(extents), index_names=names, span=c.span)
 
 
 def _with_reads(fn: Function, found: Mapping[Comp, Mapping[Scalar, Scalar]]) -> Function:

@@ -32,6 +32,7 @@ from .loops import (
     Value,
     nest_text,
     postorder,
+    stores_of,
     values_of,
     verify_nest,
 )
@@ -108,8 +109,7 @@ def _row_bytes(nest: Nest) -> dict[str, Dim]:
     out: dict[str, Dim] = {}
     for s in nest.body:
         places = [(x.buffer, x.offset) for x in postorder(values_of(s)) if isinstance(x, Load)]
-        if isinstance(s, Store):
-            places.append((s.buffer, s.offset))
+        places += [(x.buffer, x.offset) for x in stores_of(s)]
         for buffer, offset in places:
             for k in nest.ranged:
                 step = offset.coefficient(k)

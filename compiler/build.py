@@ -18,6 +18,7 @@ from .graph import Comp, Function, Requirement
 from .kernels import Kernels, verify_kernels
 from .lower import lower
 from .machine import Machine, host
+from .passes import in_passes
 from .plan import Program, plan, verify_program
 from .schedule import Schedule, schedule, verify_schedule
 from .stages import stage
@@ -45,6 +46,7 @@ class Build:
             out = fuse_in_bands(self.function, self.registers)
             if self.function.donated:
                 out = in_place(out, self.registers)
+            out = in_passes(out, self.registers)
             if VERIFY:
                 verify_kernels(out)
                 verify_in_place(out, self.registers)

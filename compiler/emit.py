@@ -16,7 +16,7 @@ from .dims import dim
 from .dims import product as dims_product
 from .emit_reductions import Reductions
 from .frame import Target
-from .instructions import I32, I64, memory_type, register_type
+from .instructions import I64, memory_type, register_type
 from .llvm_vector import constant, intrinsic, vector
 from .loops import (
     Buffer,
@@ -29,6 +29,7 @@ from .loops import (
     Reduce,
     Store,
     Update,
+    stores_of,
 )
 
 
@@ -67,8 +68,7 @@ class _Emitter(Reductions):
         places: list[tuple[Buffer, Linear]] = []
         for s in self.nest.body:
             places += [(x.buffer, x.offset) for x in self.order[s] if isinstance(x, Load)]
-            if isinstance(s, Store | Update):
-                places.append((s.buffer, s.offset))
+            places += [(x.buffer, x.offset) for x in stores_of(s)]
         for buffer, offset in places:
             self.pointer(buffer)
             for _, c in offset.terms:
@@ -78,38 +78,6 @@ class _Emitter(Reductions):
                 self.size(loop.extent)
 
     # ----------------------------------------------------------------- statements
-
-    def store(self, s: Store) -> None:
-        b = self.b
-        element = memory_type(s.buffer.dtype)
-        every = list(self.copies_of(self.loops))
-        if s.is_update:  # a copy that repeats the last point must read what the others read
-            for at in every:
-                self.value(s.value, at)
-        for at in every:
-            x = self.value(s.value, at)
-            address = self.address(s.buffer, s.offset, at)
-            if self.lane_index is None:
-                x = ins.to_memory(b, x, s.buffer.dtype)
-                b.store(x, address, align=self.align(element))
-                continue
-            x = ins.to_memory(b, self.splat(x), s.buffer.dtype)
-            step = s.offset.coefficient(self.lane_index)
-            mask = self.lane_mask(at)
-            if step is not None and step.const == 1:
-                self.store_row(x, address, mask)
-                continue
-            assert step is not None
-            pointers = b.gep(address, [self._steps(step)], source_etype=element)
-            pointers.type = ir.VectorType(address.type, self.lanes)
-            full = self.splat(constant(ins.I1, 1)) if mask is None else mask
-            intrinsic(
-                b,
-                "llvm.masked.scatter",
-                [x, pointers, constant(I32, self.align(element)), full],
-                result=ir.VoidType(),
-                overload=[x.type, pointers.type],
-            )
 
     def update(self, s: Update) -> None:
         b, d = self.b, s.buffer.dtype

@@ -19,7 +19,19 @@ from .fork_join import WORTH_A_FORK
 from .frame import Frame, Target
 from .instructions import I64
 from .llvm_vector import constant
-from .loops import Apply, Kind, Load, Loop, Nest, Number, Reduce, Update, postorder, values_of
+from .loops import (
+    Apply,
+    Kind,
+    Load,
+    Loop,
+    Nest,
+    Number,
+    Reduce,
+    Update,
+    postorder,
+    stores_of,
+    values_of,
+)
 
 
 def emit_nest(
@@ -71,7 +83,8 @@ def operations(nest: Nest) -> Dim:
     total = dim(0)
     for s in nest.body:
         inner = product(tuple(x.extent for x in s.loops)) if isinstance(s, Reduce) else dim(1)
-        cost = 1 + sum(_cost(x) for x in postorder(values_of(s)) if isinstance(x, Apply))
+        applied = (x for x in postorder(values_of(s)) if isinstance(x, Apply))
+        cost = max(1, len(stores_of(s))) + sum(_cost(x) for x in applied)
         total = total + outer * inner * cost
     return total
 

@@ -13,14 +13,14 @@ from functools import partial
 import llvmlite.ir as ir
 
 from . import instructions as ins
-from .emit_values import Values
+from .emit_stores import Stores
 from .frame import Copies, formatted, lanes_from
 from .instructions import DOUBLE, I32, I64, register_type
 from .llvm_vector import constant, element_of, intrinsic, vector, width_of
 from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, conjuncts, postorder
 
 
-class Reductions(Values):
+class Reductions(Stores):
     def reduce(self, s: Reduce) -> None:
         """Accumulators for every copy, carried through the loops, then folded into one."""
         outer_lane = self.lane_index is not None
@@ -60,6 +60,8 @@ class Reductions(Values):
     def needed(self, s: Reduce, points: list[Copies]) -> ir.Value | None:
         """Whether the loops have anything to do: a guard that does not depend on them holds at
         some point of the tile. None where there is no such guard."""
+        if s.stores:
+            return None
         within = {loop.index for loop in s.loops}
         out: ir.Value | None = None
         for a in s.accumulators:
@@ -164,6 +166,11 @@ class Reductions(Values):
                     if mask is not None:
                         new = [self.b.select(mask, n, o) for n, o in zip(new, old, strict=True)]
                     out += new
+        for left in s.stores:  # what one overwrites, another may read
+            for here in self.copies_of(self.loops):
+                self.value(left.value, here)
+        for left in s.stores:
+            self.store(left)
         return out
 
     def accumulate(self, a: Accumulator, old: list[ir.Value], at: Copies) -> list[ir.Value]:

@@ -115,6 +115,7 @@ class Frame:
         self.split = split_loops(nest, target.registers.tuning.split_cost)
         self.exact: set[int] = set()  # open loops, split, that are in their whole tiles
         self.ranges = dict(target.ranges(self.function, nest))  # of indices with stated bounds
+        self.splats: dict[tuple[int, int], ir.Value] = {}
         self.lane_index: int | None = None
         self.lanes = 1
 
@@ -401,11 +402,21 @@ class Frame:
             return x
         if isinstance(x, ir.FormattedConstant):
             return formatted(vector(x.type, self.lanes), f"splat ({x.type} {x.constant})")
-        return self.once(("splat", id(x)), lambda: self._splat(x))  # the function keeps x alive
+        key = id(x), self.lanes  # the function keeps x alive
+        if key not in self.splats:
+            self.splats[key] = self._splat(x)
+        return self.splats[key]
 
     def _splat(self, x: ir.Value) -> ir.Value:
-        b, wide = self.b, vector(x.type, self.lanes)
+        """Made where `x` is: once, however many loops are open by now."""
+        wide = vector(x.type, self.lanes)
         none = formatted(wide, "poison")
+        b = self.b
+        home = x.parent if isinstance(x, ir.Instruction) else self.function.entry_basic_block
+        if home is not b.block:
+            b = ir.IRBuilder(home)
+            if home.is_terminated:
+                b.position_before(home.terminator)
         first = b.insert_element(none, x, constant(I32, 0))
         return b.shuffle_vector(first, none, lanes_from((0,) * self.lanes))
 

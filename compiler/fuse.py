@@ -18,6 +18,7 @@ from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
 from .layout import laid_out
 from .lower import preferred_tile
+from .passes import with_row_sums
 from .scalar import Scalar
 from .share import shared_parts
 from .tile import Preference, Registers
@@ -44,10 +45,11 @@ def fuse_in_bands(fn: Function, registers: Registers) -> Kernels:
     if not registers.tuning.bands:
         return kernels
     kernels = banded(kernels, registers)
-    shared = shared_parts(kernels)
-    if shared is None:
-        return kernels
-    return banded(Kernels(shared, _grouped(shared, registers)), registers)
+    for change in (shared_parts, with_row_sums):
+        changed = change(kernels)
+        if changed is not None:
+            kernels = banded(Kernels(changed, _grouped(changed, registers)), registers)
+    return kernels
 
 
 def _grouped(fn: Function, registers: Registers) -> tuple[Kernel, ...]:

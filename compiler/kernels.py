@@ -19,9 +19,14 @@ class Kernel:
 
     A later one may read an earlier one at the same output indices: the value is then still in a
     register. A kernel with a `target` (a scatter) stands alone.
+
+    Where `rows` is stated, the kernel is a pass over rows, which the first `rows` indices of every
+    member count: what has more indices, and sums over the rest, are made in one walk along each
+    row. A member then reads another at its own place in the row, or what a whole row gave.
     """
 
     comps: tuple[Comp, ...]
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,23 @@ class Kernels:
         return "\n".join(lines) + "\n"
 
 
+def inside(c: Comp, rows: int) -> range:
+    """The indices of `c` that walk along a row."""
+    return c.reduced if c.reducer is not None else range(rows, c.rank)
+
+
+def is_read_in_pass(x: sc.Read, c: Comp, of: Comp, rows: int) -> bool:
+    """Whether `c` reads another member of its pass where that is known: in every step, at the same
+    step; what sums over rows have left, at the same row, after the walk."""
+    if of.reducer is None and of.rank > rows:
+        own = (*range(rows), *inside(c, rows))
+    elif c.reducer is not None or c.rank > rows:
+        return False
+    else:
+        own = tuple(range(rows))
+    return x.indices == tuple(sc.index(k) for k in own)
+
+
 def is_identity_read(x: sc.Read, rank: int) -> bool:
     """Whether `x` reads at exactly the output indices 0, 1, …, rank - 1."""
     return len(x.indices) == rank and all(at is sc.index(k) for k, at in enumerate(x.indices))
@@ -83,25 +105,29 @@ def verify_kernels(kernels: Kernels) -> None:
     no kernel of it but the one that makes them."""
     done: set[Node] = set(kernels.function.params)
     for kernel in kernels.kernels:
-        inside: set[Node] = set()
+        made: set[Node] = set()
         for c in kernel.comps:
-            assert c not in done and c not in inside, "computed twice"
+            assert c not in done and c not in made, "computed twice"
             assert c.target is None or len(kernel.comps) == 1, "a scatter stands alone"
-            head = kernel.comps[0]
-            assert c.extents[: c.rank] == head.extents[: head.rank], "other output extents"
+            head, rows = kernel.comps[0], kernel.rows
+            first = [x.extents[: x.rank if rows is None else rows] for x in (c, head)]
+            assert first[0] == first[1], "other output extents"
             for x in sc.postorder((c.body, *(c.target or ()))):
                 assert not isinstance(x, sc.Call | sc.Param), "not inlined"
-                if isinstance(x, sc.Read) and x.tensor in inside:
-                    assert is_identity_read(x, c.rank), "read of a member at other indices"
-            assert set(operands(c)) <= done | inside, "read before it is computed"
-            inside.add(c)
-        done |= inside
+                if isinstance(x, sc.Read) and isinstance(x.tensor, Comp) and x.tensor in made:
+                    same = is_identity_read(x, c.rank)
+                    if rows is not None:
+                        same = is_read_in_pass(x, c, x.tensor, rows)
+                    assert same, "read of a member at other indices"
+            assert set(operands(c)) <= done | made, "read before it is computed"
+            made.add(c)
+        done |= made
     assert set(kernels.function.outputs) <= done, "an output is not produced"
     for before, band in zip((None, *kernels.bands), kernels.bands, strict=False):
         assert before is None or before.last <= band.first, "bands overlap"
-        made = {c: k for k in range(band.first, band.last) for c in kernels.kernels[k].comps}
-        for c, k in made.items():
+        place = {c: k for k in range(band.first, band.last) for c in kernels.kernels[k].comps}
+        for c, k in place.items():
             assert c.target is None, "a scatter in a band"
             for n in operands(c):
-                where = made.get(n, k) if isinstance(n, Comp) else k
+                where = place.get(n, k) if isinstance(n, Comp) else k
                 assert where == k or where not in band.summed, "a sum is read before it is whole"

@@ -146,6 +146,14 @@ class Reduce:
     block: tuple[int, int] | None = None
     """An index and a count of its steps: sums over so many are made one by one, and added up in
     f64."""
+    stores: tuple[Store, ...] = ()
+    """What every step leaves, besides what it accumulates: none of them reads where another one
+    writes."""
+
+    @property
+    def is_pass(self) -> bool:
+        """Whether it is a walk along rows, made for lanes along them."""
+        return bool(self.stores) or len(self.accumulators) > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +242,13 @@ def values_of(s: Statement) -> tuple[Value, ...]:
             return (*(v for v, _ in s.gathered), *(c.index for c in s.checks), s.value)
         case Reduce():
             others = (x for a in s.accumulators for x in (a.guard, a.start) if x is not None)
-            return (*(a.value for a in s.accumulators), *others)
+            left = (x.value for x in s.stores)
+            return (*(a.value for a in s.accumulators), *others, *left)
+
+
+def stores_of(s: Statement) -> tuple[Store | Update, ...]:
+    """What a statement writes."""
+    return s.stores if isinstance(s, Reduce) else (s,)
 
 
 def conjuncts(guard: Value | None) -> list[Value]:
@@ -289,7 +303,7 @@ def nest_text(nest: Nest) -> str:
                 made[x] = value_text(x, names, made, put)
         match s:
             case Store():
-                put(f"{s.buffer.name}[{linear_text(s.offset, names)}] = {made[s.value]}")
+                put(_store_text(s, names, made))
             case Update():
                 at = _place(s.offset, s.gathered, names, made)
                 for c in s.checks:
@@ -303,8 +317,14 @@ def nest_text(nest: Nest) -> str:
                     guard = "" if a.guard is None else f" if {made[a.guard]}"
                     start = "" if a.start is None else f", from {made[a.start]}"
                     put(f"{a.result.name} {a.reducer}= {made[a.value]}{guard}{start}")
+                for left in s.stores:
+                    put(_store_text(left, names, made))
                 depth -= len(s.loops)
     return "\n".join(lines) + "\n"
+
+
+def _store_text(s: Store, names: dict[int, str], made: dict[Value, str]) -> str:
+    return f"{s.buffer.name}[{linear_text(s.offset, names)}] = {made[s.value]}"
 
 
 def loop_text(loop: Loop, names: dict[int, str]) -> str:
@@ -411,8 +431,8 @@ def verify_nest(nest: Nest) -> None:
             assert all(loop.copies == 1 for loop in nest.loops), "an update is not idempotent"
         for x in postorder(values_of(s)):
             _verify_value(x, bound, defined)
-        if isinstance(s, Store | Update):
-            assert {k for k, _ in s.offset.terms} <= bound, "a store at an unbound index"
+        for written in stores_of(s):
+            assert {k for k, _ in written.offset.terms} <= bound, "a store at an unbound index"
         if isinstance(s, Reduce):
             for a in s.accumulators:
                 assert a.result not in defined, "a result is defined twice"

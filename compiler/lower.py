@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import product as product_of
 from weakref import WeakKeyDictionary
 
 from . import ranges
@@ -22,7 +23,7 @@ from .dims import Dim, dim, product
 from .dtypes import BOOL, F64, I64, DType
 from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
-from .kernels import Kernel, is_identity_read
+from .kernels import Kernel, inside, is_identity_read
 from .loops import (
     Accumulator,
     Apply,
@@ -120,16 +121,20 @@ class _Lowering:
     ones, are its rows: they are merged into one, and with no other."""
     summed: bool = False
     known: dict[Node, Value] = field(default_factory=dict)
-    loaded: dict[Node, Load] = field(default_factory=dict)
+    loaded: dict[tuple[Node, Linear], Load] = field(default_factory=dict)
     """What members read at the place that they compute, once for all: one of them may be written
-    there."""
+    there. In a pass over rows all places are shared."""
+    fixed: dict[int, int] = field(default_factory=dict)
+    """In a pass: the nest's indices that stand for one number at a time."""
     names: dict[int, str] = field(default_factory=dict)
 
     def nest(self, name: str) -> Nest:
         head = self.kernel.comps[0]
         rank = len(head.extents) if head.target is not None else head.rank
+        if self.kernel.rows is not None:
+            rank = self.kernel.rows
         numbers = self.numbered(rank)
-        merged = _mergeable(self.kernel.comps, numbers) - self.rows(numbers)
+        merged = _mergeable(self.kernel.comps, numbers, rank) - self.rows(numbers)
         self.extents = _merged_extents(self.kernel.comps, numbers, merged)
         self.dropped = merged
         for c in self.kernel.comps:
@@ -138,8 +143,11 @@ class _Lowering:
         self.names = _distinct(self.names)
         body: list[Statement] = []
         fills: list[Fill] = []
-        for c in self.kernel.comps:
-            self.member(c, numbers[c], body, fills)
+        if self.kernel.rows is not None:
+            body += self.walk(numbers, self.kernel.rows)
+        else:
+            for c in self.kernel.comps:
+                self.member(c, numbers[c], body, fills)
         kind = Kind.SERIAL if head.target is not None else Kind.PARALLEL
         loops = tuple(
             Loop(n, self.extents[n], kind)
@@ -160,27 +168,37 @@ class _Lowering:
         )
 
     def numbered(self, rank: int) -> dict[Comp, dict[int, int]]:
-        """For every member, its own index numbers to the nest's."""
-        fresh = rank
+        """For every member, its own index numbers to the nest's. Those that walk along the rows of
+        a pass are the same for all members."""
+        comps, fresh = self.kernel.comps, rank
+        if self.kernel.rows is not None:
+            fresh += max(len(inside(c, rank)) for c in comps)
         out: dict[Comp, dict[int, int]] = {}
-        for c in self.kernel.comps:
+        for c in comps:
             out[c] = {k: k for k in range(rank)}
+            along = range(0) if self.kernel.rows is None else inside(c, rank)
             for k in range(rank, len(c.extents)):
-                out[c][k] = fresh
-                fresh += 1
+                if k in along:
+                    out[c][k] = rank + k - along.start
+                else:
+                    out[c][k] = fresh
+                    fresh += 1
         return out
 
     # ----------------------------------------------------------------- members
 
-    def member(
-        self, c: Comp, numbers: dict[int, int], body: list[Statement], fills: list[Fill]
-    ) -> None:
+    def begin(self, c: Comp, numbers: dict[int, int]) -> None:
         self.comp, self.numbers = c, numbers
         self.guards = ranges.path_guards((c.body, *(c.target or ())))
         self.made: dict[Scalar, Value] = {}
         self.pending: set[Scalar] = set()  # tests of guards that are being lowered
         self.contexts: dict[tuple[Scalar, ranges.Conjunction], Value] = {}
         self.contextual = False
+
+    def member(
+        self, c: Comp, numbers: dict[int, int], body: list[Statement], fills: list[Fill]
+    ) -> None:
+        self.begin(c, numbers)
         buffers = self.stored.get(c, ())
         if c.target is not None:
             assert c.reducer is not None
@@ -195,9 +213,34 @@ class _Lowering:
             value = Result(f"{c.reducer}_{node_name(c)}", c.dtype)
             body.append(self.reduction(c, value))
         self.known[c] = value
-        for b in buffers:
-            at = sc.affine(dict(enumerate(strides(c.shape))))
-            body.append(Store(b, self.linear([(at, dim(1))]), value))
+        body += self.stores(c, value)
+
+    def stores(self, c: Comp, value: Value) -> list[Store]:
+        at = self.linear([(sc.affine(dict(enumerate(strides(c.shape)))), dim(1))])
+        return [Store(b, at, value) for b in self.stored.get(c, ())]
+
+    def walk(self, numbers: dict[Comp, dict[int, int]], rows: int) -> list[Statement]:
+        """A pass over rows: all accumulators and stores of a step, then what is known once a row.
+        A sum with a few results for each row has an accumulator for every one."""
+        every: list[Reduce] = []
+        within: list[Store] = []
+        after: list[Statement] = []
+        for c in self.kernel.comps:
+            behind = range(rows, c.rank) if c.reducer is not None else range(0)
+            sizes = [range(c.extents[k].const or 0) for k in behind]
+            for point in product_of(*sizes):
+                self.begin(c, numbers[c])
+                self.fixed = {numbers[c][k]: n for k, n in zip(behind, point, strict=True)}
+                if c.reducer is None:
+                    self.known[c] = value = self.value(c.body)
+                    (within if c.rank > rows else after).extend(self.stores(c, value))
+                    continue
+                name = "_".join([c.reducer, node_name(c), *(str(n) for n in point)])
+                self.known[c] = result = Result(name, c.dtype)
+                every.append(self.reduction(c, result))
+                after += self.stores(c, result)
+        accumulators = tuple(a for s in every for a in s.accumulators)
+        return [Reduce(every[0].loops, accumulators, stores=tuple(within)), *after]
 
     def reduction(self, c: Comp, result: Result) -> Reduce:
         assert c.reducer is not None
@@ -273,8 +316,11 @@ class _Lowering:
         condition = None if guard == ranges.ALWAYS or safe else self.condition(guard)
         hoistable = safe or proved or condition is not None or bool(checks)
         made = Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
-        if condition is None and self.comp.reducer is None and is_identity_read(x, self.comp.rank):
-            return self.loaded.setdefault(x.tensor, made)
+        if condition is not None or gathered or checks:
+            return made
+        own = self.comp.reducer is None and is_identity_read(x, self.comp.rank)
+        if own or self.kernel.rows is not None:
+            return self.loaded.setdefault((x.tensor, offset), made)
         return made
 
     def place(
@@ -369,7 +415,9 @@ class _Lowering:
             constant = constant + form.const * step
             for k, c in form.terms:
                 n = self.numbers[k]
-                if n not in self.dropped and n in self.extents:
+                if n in self.fixed:
+                    constant = constant + c * step * self.fixed[n]
+                elif n not in self.dropped and n in self.extents:
                     terms[n] = terms.get(n, dim(0)) + c * step
         return Linear(tuple((k, c) for k, c in sorted(terms.items()) if c.terms), constant)
 
@@ -387,10 +435,13 @@ def _either(conjunctions: list[list[Value]]) -> Value:
 # --------------------------------------------------------------------------- merging indices
 
 
-def _mergeable(comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]]) -> frozenset[int]:
+def _mergeable(
+    comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]], rank: int
+) -> frozenset[int]:
     """The nest's indices that every access walks as rows of the index to their right: i and i + 1
-    with stride(i) = extent(i + 1) · stride(i + 1), neither used as a number."""
-    apart: set[int] = set()  # cannot be merged with the index to the right
+    with stride(i) = extent(i + 1) · stride(i + 1), neither used as a number. The last of the
+    output's, of which there are `rank`, stays apart from those of sums."""
+    apart: set[int] = {rank - 1}  # cannot be merged with the index to the right
     for c in comps:
         own = numbers[c]
         last = {c.rank - 1, len(c.extents) - 1} if c.target is None else {len(c.extents) - 1}

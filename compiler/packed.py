@@ -132,6 +132,8 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
     first, *others = nest.body or (None,)
     if not isinstance(first, Reduce) or not first.loops or len(first.accumulators) != 1:
         return None
+    if first.stores:
+        return None
     stores = [s for s in others if isinstance(s, Store)]
     if not stores or len(stores) < len(others) or registers.vector_bytes == 0:
         return None

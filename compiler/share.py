@@ -59,7 +59,10 @@ def shared_parts(kernels: Kernels) -> Function | None:
                 at = [sc.index(k) for k in s.order]
                 found.setdefault(s.node, {})[s.value] = sc.read(shared, at)
                 taken.update((s.node, x) for x in sc.postorder([s.value]))
-    return _with_reads(kernels.function, found) if found else None
+    if not found:
+        return None
+    changed = {c: with_body(c, _replaced(c.body, values)) for c, values in found.items()}
+    return with_nodes(kernels.function, changed)
 
 
 def _sites(k: int, c: Comp, rows: range) -> Iterator[tuple[tuple[Part, tuple[int, ...]], _Site]]:
@@ -78,18 +81,15 @@ def _sites(k: int, c: Comp, rows: range) -> Iterator[tuple[tuple[Part, tuple[int
             yield (part, tuple(order.index(i) for i in rows)), _Site(k, c, x, arranged)
 
 
-def _with_reads(fn: Function, found: Mapping[Comp, Mapping[Scalar, Scalar]]) -> Function:
-    """The function with subexpressions replaced by reads."""
-    changed: dict[Node, Node] = {
-        c: with_body(c, _replaced(c.body, values)) for c, values in found.items()
-    }
+def with_nodes(fn: Function, changed: Mapping[Comp, Comp]) -> Function:
+    """The function with comprehensions replaced, which may read new ones."""
     done: dict[Node, Node] = {}
     stack: list[tuple[Node, bool]] = [(n, False) for n in fn.outputs]
     while stack:
         node, ready = stack.pop()
         if node in done:
             continue
-        other = changed.get(node, node)
+        other = changed.get(node, node) if isinstance(node, Comp) else node
         if ready:
             done[node] = with_operands(other, done)
         else:

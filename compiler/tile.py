@@ -28,6 +28,7 @@ from .loops import (
     Value,
     indices_of,
     postorder,
+    stores_of,
     values_of,
 )
 from .primitives import PRIMITIVES
@@ -94,6 +95,21 @@ def preference(nest: Nest, registers: Registers) -> Preference:
     return Preference(along, any(_reuse(body, s, along)[1] for s in reduces))
 
 
+def walks_rows(nest: Nest, registers: Registers) -> bool:
+    """Whether all that the nest does runs along lanes of the last index: of its output, or of its
+    sums."""
+    if registers.vector_bytes == 0:
+        return False
+    body = _body(nest, registers)
+    along = _lane_index(body)
+    reduces = [s for s in nest.body if isinstance(s, Reduce)]
+    if not reduces:
+        return bool(nest.loops) and along == nest.loops[-1].index
+    return along is None and all(
+        bool(s.loops) and _reduced_lane_index(body, s)[0] == s.loops[-1].index for s in reduces
+    )
+
+
 def _body(nest: Nest, registers: Registers) -> _Body:
     outer = frozenset(loop.index for loop in nest.loops)
     values = [v for s in nest.body for v in values_of(s)]
@@ -139,13 +155,17 @@ def _tiled(loop: Loop, along: int | None, lanes: int, copies: dict[int, int]) ->
 def _element_bytes(nest: Nest, values: Sequence[Value]) -> int:
     """Bytes of the dtype that most lanes hold: the widest float, else the widest in memory."""
     floats = {x.dtype.size for x in postorder(values) if x.dtype.is_float and not x.dtype.is_weak}
+    written = [x.buffer.dtype for s in nest.body for x in stores_of(s)]
     floats |= {
-        s.buffer.dtype.size for s in nest.body if isinstance(s, Store) and s.buffer.dtype.is_float
+        x.buffer.dtype.size
+        for s in nest.body
+        for x in stores_of(s)
+        if isinstance(x, Store) and x.buffer.dtype.is_float
     }
     if floats:
         return max(4, *floats)
     sizes = [x.dtype.size for x in postorder(values) if isinstance(x, Load)]
-    sizes += [s.buffer.dtype.size for s in nest.body if isinstance(s, Store | Update)]
+    sizes += [d.size for d in written]
     return max(4, *sizes) if sizes else 8
 
 
@@ -155,6 +175,8 @@ def _element_bytes(nest: Nest, values: Sequence[Value]) -> int:
 def _lane_index(body: _Body) -> int | None:
     """The output index for the lanes, or None: reductions then use their own."""
     best: tuple[float, int | None] = (_cost_without(body), None)
+    if any(isinstance(s, Reduce) and s.is_pass for s in body.nest.body):
+        return None
     if any(isinstance(s, Reduce) and s.loops for s in body.nest.body):
         match body.tuning.lanes:
             case "output":
@@ -207,7 +229,7 @@ def _cost_without(body: _Body) -> float:
 def _reduced_lane_index(body: _Body, s: Reduce) -> tuple[int | None, float]:
     """The reduced index for the lanes of `s`, and the cost per element."""
     best: tuple[int | None, float] = (None, _work(body, values_of(s), None))
-    for loop in reversed(s.loops):
+    for loop in s.loops[-1:] if s.is_pass else reversed(s.loops):
         work = _work(body, values_of(s), loop.index)
         cost = work / body.lanes * _padding(loop.extent, body.lanes)
         if cost < best[1]:

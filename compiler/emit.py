@@ -54,6 +54,8 @@ class _Emitter(Reductions):
         return self.function
 
     def body(self) -> None:
+        if not any(isinstance(s, Reduce) for s in self.nest.body[:1]):
+            self.ask_ahead()
         for s in self.nest.body:
             match s:
                 case Store():
@@ -73,9 +75,11 @@ class _Emitter(Reductions):
             self.pointer(buffer)
             for _, c in offset.terms:
                 self.size(c)
-        for s in self.nest.body:
-            for loop in (*self.nest.loops, *(s.loops if isinstance(s, Reduce) else ())):
-                self.size(loop.extent)
+        for loop in self.every_loop():
+            self.size(loop.extent)
+        for x in self.nest.ahead:
+            self.pointer(x.buffer)
+            self.further_on(x)
 
     # ----------------------------------------------------------------- statements
 

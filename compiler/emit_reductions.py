@@ -150,6 +150,8 @@ class Reductions(Stores):
         self, s: Reduce, points: list[Copies], inner: int, carried: Sequence[ir.Value]
     ) -> list[ir.Value]:
         """One step of the innermost loop, for every copy."""
+        if s is self.nest.body[0]:
+            self.ask_ahead()
         states = iter(carried)
         out: list[ir.Value] = []
         own = next((loop.index for loop in s.loops if loop.lanes > 1), None)

@@ -10,12 +10,42 @@ import llvmlite.ir as ir
 
 from . import instructions as ins
 from .emit_values import Values
-from .instructions import I32, memory_type
+from .instructions import I8, I32, I64, memory_type
 from .llvm_vector import constant, intrinsic
-from .loops import Store
+from .loops import Ahead, Store
 
 
 class Stores(Values):
+    def further_on(self, x: Ahead) -> ir.Value:
+        """How many bytes further on the caller will come back for the same place; 0 if it will
+        not."""
+        return self.once(("ahead", x.buffer.name), lambda: self._further_on(x))
+
+    def _further_on(self, x: Ahead) -> ir.Value:
+        b = self.b
+        low, high = self.ranges[x.rows]
+        step = x.offset.coefficient(x.rows)
+        assert step is not None
+        by = b.mul(b.sub(high, low), self.size(step * x.buffer.dtype.size))
+        last = next(k for k in self.every_loop() if k.index == x.rows)
+        return b.select(b.icmp_signed("<", high, self.size(last.extent)), by, constant(I64, 0))
+
+    def ask_ahead(self) -> None:
+        """Of the second-level cache: a block of rows is longer than the first."""
+        b = self.b
+        for x in self.nest.ahead:
+            for at in self.copies_of(k for k, _ in x.offset.terms):
+                place = self.address(x.buffer, x.offset, at)
+                place = b.gep(place, [self.further_on(x)], source_etype=I8)
+                how = [constant(I32, n) for n in (int(x.written), 2 + x.written, 1)]
+                intrinsic(
+                    b,
+                    "llvm.prefetch",
+                    [place, *how],
+                    result=ir.VoidType(),
+                    overload=[place.type],
+                )
+
     def store(self, s: Store) -> None:
         b = self.b
         element = memory_type(s.buffer.dtype)

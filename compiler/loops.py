@@ -192,6 +192,17 @@ Statement = Reduce | Store | Update
 
 
 @dataclass(frozen=True, eq=False)
+class Ahead:
+    """What the innermost loops ask the cache for: `buffer[offset]`, as many rows further on as the
+    caller's range of `rows` has; the caller comes back for them."""
+
+    buffer: Buffer
+    offset: Linear
+    rows: int
+    written: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Nest:
     name: str
     source: str  # file:line:column of the first comprehension
@@ -203,6 +214,7 @@ class Nest:
     """Indices that run over a range which the caller states, not over their whole extent."""
     block: Buffer | None = None
     """A buffer whose address the caller states."""
+    ahead: tuple[Ahead, ...] = ()
 
 
 # --------------------------------------------------------------------------- traversal
@@ -298,9 +310,9 @@ def nest_text(nest: Nest) -> str:
         put(loop_text(loop, names))
         depth += 1
     for s in nest.body:
-        for x in postorder(values_of(s)):
-            if x not in made:
-                made[x] = value_text(x, names, made, put)
+        for v in postorder(values_of(s)):
+            if v not in made:
+                made[v] = value_text(v, names, made, put)
         match s:
             case Store():
                 put(_store_text(s, names, made))
@@ -320,6 +332,8 @@ def nest_text(nest: Nest) -> str:
                 for left in s.stores:
                     put(_store_text(left, names, made))
                 depth -= len(s.loops)
+    for x in nest.ahead:
+        put(f"ahead: {x.buffer.name}[{linear_text(x.offset, names)}]")
     return "\n".join(lines) + "\n"
 
 

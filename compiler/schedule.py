@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .ahead import asked_ahead
 from .artifact import IndexCheck
 from .band_nests import BandNest, band_nest, band_text, verify_band
 from .loops import Nest, nest_text, verify_nest
@@ -55,7 +56,7 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
             k += 1
             continue
         own = lowered.nests[band.first : band.last]
-        tiled = [_scheduled(n, registers) for n in own]
+        tiled = asked_ahead([_scheduled(n, registers) for n in own])
         made = band_nest(band, own, tiled, program.rooms[band], registers.tuning.band_bytes)
         nests.append(replace(made, ends=tuple(tile(n, registers) for n in made.ends)))
         k = band.last

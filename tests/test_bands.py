@@ -43,6 +43,20 @@ def spread(x: T[r, c]) -> T:
 def shared(x: T[r, c]) -> (T, T[r, c]):
     l = sum(gelu(x))
     return l, grad(l, x)
+def pairs(x: T[r, 3], y: T[c, 3], b: T[c], g: T[r]) -> (T, T[r, 3], T[c, 3], T[c]):
+    d[i, j] = sum[k]((x[i, k] - y[j, k])**2)
+    a[i] = sum[j](exp(-d[i, j]) * b[j])
+    l = sum(a * g)
+    return l, grad(l, x), grad(l, y), grad(l, b)
+def extremes(x: T[r, c], y: T[r, c]) -> (T[r], T[r], i64[r], T[r, c], T[r, c]):
+    p[i, j] = exp(sin(x[i, j]) * y[i, j])
+    q[i, j] = p[i, j] * max[k](p[i, k])
+    return max(p, dim=1), min(x, dim=1), argmax(p, dim=1), p, q
+def moments(x: T[r, c], w: T[c]) -> (T[r], T[r], i64[r], T[r, c], T[r]):
+    n[i] = sum[j](1 if x[i, j] > w[j] else 0)
+    s[i] = sum[j](x[i, j] * w[j] if x[i, j] > w[j] else 0)
+    h[i, j] = tanh(x[i, j]) * (j + 1)
+    return s, sum(h, dim=1), n, h, sum(h * h, dim=1) / c
 """
 FLOATS = {"f32": np.float32, "f64": np.float64}
 SHAPES = [(1, 1), (1, 17), (3, 5), (5, 300), (17, 1), (64, 40), (1000, 3), (257, 600)]
@@ -157,3 +171,26 @@ def test_not_finite(programs: Any) -> None:
     assert np.isnan(out[78]).all() and np.isfinite(out[[76, 79]]).all()
     total, most, *_ = programs["f32"].reductions(x)
     assert np.isnan(total) and np.isnan(most)
+
+
+def test_a_row_is_walked_once_for_all_that_reads_it(programs: Any) -> None:
+    """Sums of a row, and values of all its elements, share a pass; what only the pass reads is
+    nowhere else."""
+    norm = _kernels(programs["f32"].norm)
+    (pass_,) = (k for k in norm if k.count("sum=") == 4)
+    assert pass_.count("for ") == 1, "one loop along a row"
+    extremes, after = _kernels(programs["f32"].extremes)
+    assert all(f"{r}=" in extremes for r in ("max", "min", "argmax"))
+    assert "out3[i*c + j] = " in extremes and "out4[i*c + j] = " in after
+    program = tdsl.compile(
+        "def f(x: f32[m, 3], y: f32[n, 3], b: f32[n]) -> (f32[m], f32[m, 3]):\n"
+        "    a[i] = sum[j](exp(-sum[k]((x[i, k] - y[j, k])**2)) * b[j])\n"
+        "    return a, grad(sum(a), x)\n"
+    )
+    (walk,) = (k for k in _kernels(program.f) if "sum=" in k)
+    assert walk.count("sum=") == 4 and "exp" in walk
+
+
+def _kernels(f: Any) -> list[str]:
+    """The nests of a function that has one band, without those that start and end its sums."""
+    return re.findall(r"^ +kernel\d+:.*\n(?:(?! *kernel).*\n)*", f.ir("loops"), re.MULTILINE)

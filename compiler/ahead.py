@@ -1,0 +1,110 @@
+"""Asking ahead: while a band computes, the rows that come next are on their way to the cache.
+
+In: the tiled stages of a band. Out: the same; one of them, that which computes most for every
+element, asks for what the next block of rows will read and write. Left to others: the addresses
+(`emit_stores`).
+
+Memory and arithmetic then overlap: otherwise the first stage that reads a row waits for it, and
+nothing is read while the others compute. The processor's own prefetching ends at every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from .dims import Dim
+from .loops import (
+    Ahead,
+    Apply,
+    Buffer,
+    Linear,
+    Load,
+    Loop,
+    Nest,
+    Reduce,
+    Statement,
+    Update,
+    indices_of,
+    postorder,
+    stores_of,
+    values_of,
+)
+from .packed import Contraction
+from .primitives import PRIMITIVES
+
+_Way = tuple[tuple[Dim, Dim | None], ...]
+"""How an access walks: the step of every index and its extent (None: the rows), the largest first.
+"""
+
+
+def asked_ahead(stages: Sequence[Nest | Contraction]) -> list[Nest | Contraction]:
+    outside: dict[str, tuple[Buffer, _Way, bool]] = {}
+    carriers: dict[_Way, tuple[int, int, Linear]] = {}
+    for n, stage in enumerate(stages):
+        if isinstance(stage, Contraction):
+            continue
+        for buffer, offset, written in _accesses(stage):
+            way = _way(stage, offset)
+            if way is None:
+                continue
+            if buffer.space in ("param", "output", "arena"):
+                _, _, before = outside.get(buffer.name, (buffer, way, False))
+                outside[buffer.name] = buffer, way, written or before
+            cost = _cost_of_a_step(stage)
+            if way not in carriers or cost > carriers[way][0]:
+                carriers[way] = cost, n, offset
+    found: dict[int, list[Ahead]] = {}
+    for buffer, way, written in outside.values():
+        _, n, offset = carriers[way]
+        (rows,) = stages[n].ranged  # type: ignore[union-attr]
+        found.setdefault(n, []).append(Ahead(buffer, offset, rows, written))
+    return [
+        replace(s, ahead=tuple(found[n])) if n in found and isinstance(s, Nest) else s
+        for n, s in enumerate(stages)
+    ]
+
+
+def _innermost(nest: Nest) -> Sequence[Statement]:
+    return nest.body[:1] if isinstance(nest.body[0], Reduce) else nest.body
+
+
+def _cost_of_a_step(nest: Nest) -> int:
+    """In additions, of what is not the same for all lanes."""
+    values = [v for s in _innermost(nest) for v in values_of(s)]
+    deps = indices_of(values, frozenset(loop.index for loop in nest.loops))
+    lanes = {loop.index for loop in _loops(nest) if loop.lanes > 1}
+    return sum(
+        PRIMITIVES[x.name].cost
+        for x in postorder(values)
+        if isinstance(x, Apply) and deps[x] & lanes
+    )
+
+
+def _loops(nest: Nest) -> Sequence[Loop]:
+    first = nest.body[0]
+    return (*nest.loops, *(first.loops if isinstance(first, Reduce) else ()))
+
+
+def _accesses(nest: Nest) -> Iterator[tuple[Buffer, Linear, bool]]:
+    """The places of the innermost loops."""
+    for s in _innermost(nest):
+        for x in postorder(values_of(s)):
+            if isinstance(x, Load) and not x.gathered:
+                yield x.buffer, x.offset, False
+        for written in stores_of(s):
+            if not isinstance(written, Update):
+                yield written.buffer, written.offset, True
+
+
+def _way(nest: Nest, offset: Linear) -> _Way | None:
+    """None if the access does not walk along rows that lie close together, in lanes."""
+    open_loops = {loop.index: loop for loop in _loops(nest)}
+    if len(nest.ranged) != 1 or any(k not in open_loops for k, _ in offset.terms):
+        return None
+    lanes = [k for k, c in offset.terms if open_loops[k].lanes > 1 and c.const == 1]
+    rows = nest.ranged[0]
+    if not lanes or lanes[0] == rows or offset.coefficient(rows) is None or offset.const.terms:
+        return None
+    steps = [(c, None if k == rows else open_loops[k].extent) for k, c in offset.terms]
+    return tuple(sorted(steps, key=lambda t: (t[1] is not None, str(t))))

@@ -1,11 +1,12 @@
 """Asking ahead: while a band computes, the rows that come next are on their way to the cache.
 
 In: the tiled stages of a band. Out: the same; one of them, that which computes most for every
-element, asks for what the next block of rows will read and write. Left to others: the addresses
+element, asks for what the next block of rows will read. Left to others: the addresses
 (`emit_stores`).
 
 Memory and arithmetic then overlap: otherwise the first stage that reads a row waits for it, and
 nothing is read while the others compute. The processor's own prefetching ends at every page.
+Measured: asking for what is written gains nothing more, nor does asking where little is computed.
 """
 
 from __future__ import annotations
@@ -33,32 +34,35 @@ from .loops import (
 from .packed import Contraction
 from .primitives import PRIMITIVES
 
+ENOUGH = 8
+"""Additions for every element, behind which reading can hide."""
+
 _Way = tuple[tuple[Dim, Dim | None], ...]
 """How an access walks: the step of every index and its extent (None: the rows), the largest first.
 """
 
 
 def asked_ahead(stages: Sequence[Nest | Contraction]) -> list[Nest | Contraction]:
-    outside: dict[str, tuple[Buffer, _Way, bool]] = {}
+    outside: dict[str, tuple[Buffer, _Way]] = {}
     carriers: dict[_Way, tuple[int, int, Linear]] = {}
     for n, stage in enumerate(stages):
         if isinstance(stage, Contraction):
             continue
-        for buffer, offset, written in _accesses(stage):
+        cost = _cost_of_a_step(stage)
+        for buffer, offset, is_read in _accesses(stage):
             way = _way(stage, offset)
             if way is None:
                 continue
-            if buffer.space in ("param", "output", "arena"):
-                _, _, before = outside.get(buffer.name, (buffer, way, False))
-                outside[buffer.name] = buffer, way, written or before
-            cost = _cost_of_a_step(stage)
-            if way not in carriers or cost > carriers[way][0]:
+            if is_read and buffer.space in ("param", "arena"):
+                outside.setdefault(buffer.name, (buffer, way))
+            if cost >= ENOUGH and (way not in carriers or cost > carriers[way][0]):
                 carriers[way] = cost, n, offset
     found: dict[int, list[Ahead]] = {}
-    for buffer, way, written in outside.values():
-        _, n, offset = carriers[way]
-        (rows,) = stages[n].ranged  # type: ignore[union-attr]
-        found.setdefault(n, []).append(Ahead(buffer, offset, rows, written))
+    for buffer, way in outside.values():
+        if way in carriers:
+            _, n, offset = carriers[way]
+            (rows,) = stages[n].ranged  # type: ignore[union-attr]
+            found.setdefault(n, []).append(Ahead(buffer, offset, rows))
     return [
         replace(s, ahead=tuple(found[n])) if n in found and isinstance(s, Nest) else s
         for n, s in enumerate(stages)
@@ -87,14 +91,14 @@ def _loops(nest: Nest) -> Sequence[Loop]:
 
 
 def _accesses(nest: Nest) -> Iterator[tuple[Buffer, Linear, bool]]:
-    """The places of the innermost loops."""
+    """The places of the innermost loops, and whether each is read."""
     for s in _innermost(nest):
         for x in postorder(values_of(s)):
             if isinstance(x, Load) and not x.gathered:
-                yield x.buffer, x.offset, False
+                yield x.buffer, x.offset, True
         for written in stores_of(s):
             if not isinstance(written, Update):
-                yield written.buffer, written.offset, True
+                yield written.buffer, written.offset, False
 
 
 def _way(nest: Nest, offset: Linear) -> _Way | None:

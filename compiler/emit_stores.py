@@ -37,7 +37,7 @@ class Stores(Values):
             for at in self.copies_of(k for k, _ in x.offset.terms):
                 place = self.address(x.buffer, x.offset, at)
                 place = b.gep(place, [self.further_on(x)], source_etype=I8)
-                how = [constant(I32, n) for n in (int(x.written), 2 + x.written, 1)]
+                how = [constant(I32, n) for n in (0, 2, 1)]  # to read, level, data
                 intrinsic(
                     b,
                     "llvm.prefetch",

@@ -199,7 +199,6 @@ class Ahead:
     buffer: Buffer
     offset: Linear
     rows: int
-    written: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from .inline import Part, comp_of, cost, is_no_larger, is_safe, part_of
 from .kernels import Kernels
 from .scalar import Scalar
 
-DEAR = 8
-"""Operations that cost more than a store and two loads in the cache."""
+DEAR = 5
+"""Operations that cost more than a store and two loads in the cache: a division and one more."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,9 +58,7 @@ REASONS: dict[str, dict[str, str]] = {
         "1×1024 · 1024×1024, one row": "bound by memory: the right operand is read once",
         "1024×1024 · 1024×1, one column": "bound by memory: the left operand is read once",
         REST: (
-            "packing both operands takes a tenth of a large product; the rest is the microkernel. "
-            "On two threads the peers' own workers still spin on the cores in tdsl's turn: alone, "
-            "afterwards, squares of 256, 512 and 1000 ran at 246, 197 and 238 GFLOP/s"
+            "packing both operands takes a tenth of a large product; the rest is the microkernel"
         ),
     },
     "Elementary functions": {

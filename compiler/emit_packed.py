@@ -201,6 +201,7 @@ class _Task(Frame):
                 side + packed_task.ALONE, not {x.index for x in c.batch} & set(operand.nest.ranged)
             )
             plain = operand.strided
+            number(side + packed_task.PLAIN, plain is not None)
             if plain is not None:
                 words[start] = self.start(plain.buffer, plain.offset.const)
             steps.append({} if plain is None else dict(plain.offset.terms))

@@ -3,12 +3,15 @@
 In: what the machine offers. Out: a function of the module that all contractions share
 (`packed_blocks`), for one element type:
 
-    void tdsl_multiply_f32(ptr a, ptr b, ptr c, i64 m, i64 n, i64 k, i64 row, i64 accumulate)
+    void tdsl_multiply_f32(ptr a, i64 tile, i64 next, i64 step, ptr b, ptr c, i64 m, i64 n, i64 k,
+                           i64 row, i64 accumulate)
 
-`c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n. `a` holds panels of `rows` values of i,
-`b` panels of `columns` values of j; within a panel, the values of one k stand together:
-`a[(i // rows)·rows·k_count + k·rows + i % rows]`. Every element is one chain of fused additions in
-the order of k, whatever the tile it falls into; `accumulate` goes on from what `c` holds.
+`c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n. `b` holds panels of `columns` values of j;
+within a panel, the values of one k stand together. So do `rows` values of i in the panels of `a`:
+`a[i // rows · rows·k_count + k·rows + i % rows]`; or `a` is read where it stands. Both are said by
+three steps: `a[i // rows · rows·tile + i % rows · next + k·step]`. Every element is one chain of
+fused additions in the order of k, whatever the tile it falls into; `accumulate` goes on from what
+`c` holds.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from .tile import Registers
 
 POINTER = ir.PointerType()
 VOID = ir.VoidType()
-SIGNATURE = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 5)
+SIGNATURE = ir.FunctionType(VOID, [POINTER] + [I64] * 3 + [POINTER] * 2 + [I64] * 5)
 ALIGNMENT = 64
 
 
@@ -110,7 +113,7 @@ def multiply(module: ir.Module, tile: Panels) -> None:
     function = ir.Function(module, SIGNATURE, tile.routine)
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    pa, pb, pc, m, n, k, row, accumulate = function.args
+    pa, a_tile, a_next, a_step, pb, pc, m, n, k, row, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     some_rows = sorted({tile.rows, max(1, tile.rows // 2)})
     tiles = {
@@ -125,7 +128,8 @@ def multiply(module: ir.Module, tile: Panels) -> None:
         right = b.gep(pb, [b.mul(j, k)], source_etype=tile.element)
         with counted(b, m, constant(I64, tile.rows)) as i:
             rows = minimum(b, b.sub(m, i), constant(I64, tile.rows))
-            left = b.gep(pa, [b.mul(i, k)], source_etype=tile.element)
+            left = b.gep(pa, [b.mul(i, a_tile)], source_etype=tile.element)
+            operands = [left, a_next, a_step, right]
             at = b.gep(pc, [b.add(b.mul(i, row), j)], source_etype=tile.element)
             full = b.and_(
                 b.icmp_signed("==", rows, constant(I64, tile.rows)),
@@ -135,14 +139,13 @@ def multiply(module: ir.Module, tile: Panels) -> None:
                                      source_etype=tile.element), row)  # fmt: skip
             with b.if_else(full) as (whole, part):
                 with whole:
-                    b.call(tiles[tile.rows, tile.vectors], [left, right, at, k, row, accumulate])
+                    b.call(tiles[tile.rows, tile.vectors], [*operands, at, k, row, accumulate])
                 with part:
                     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
                     with b.if_then(going_on):
                         _copy(b, tile, at, row, edge, width, rows, columns)
-                    _some(
-                        b, tile, tiles, (rows, columns), [left, right, edge, k, width, accumulate]
-                    )
+                    args = [*operands, edge, k, width, accumulate]
+                    _some(b, tile, tiles, (rows, columns), args)
                     _copy(b, tile, edge, width, at, row, rows, columns)
     b.ret_void()
 
@@ -217,13 +220,14 @@ def _copy(
 
 
 def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Function:
-    """`(a, b, c, k, row, accumulate)`: one tile of `rows` × `vectors`, all of it written."""
-    t = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 3)
+    """`(a, next, step, b, c, k, row, accumulate)`: one tile of `rows` × `vectors`, all of it
+    written."""
+    t = ir.FunctionType(VOID, [POINTER, I64, I64] + [POINTER] * 2 + [I64] * 3)
     f = ir.Function(module, t, f"{tile.routine}_{rows}x{vectors}")
     f.linkage = "internal"
     f.attributes.add("nounwind")
     f.attributes.add("noinline")
-    left, right, c, k, row, accumulate = f.args
+    left, a_next, a_step, right, c, k, row, accumulate = f.args
     wide = vector(tile.element, tile.lanes)
     b = ir.IRBuilder(f.append_basic_block("entry"))
     blocks = [f.append_basic_block(name) for name in ("load", "zero", "step", "end")]
@@ -234,6 +238,7 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
         return b.gep(c, [at], source_etype=tile.element)
 
     points = [(r, v) for r in range(rows) for v in range(vectors)]
+    below = [b.mul(a_next, constant(I64, r)) for r in range(rows)]
     b.cbranch(b.icmp_signed("!=", accumulate, constant(I64, 0)), load, zero)
     b.position_at_end(zero)
     b.branch(step)
@@ -261,15 +266,15 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
     poison = ir.Constant(wide, ir.Undefined)
     zeros = ir.Constant(vector(I32, tile.lanes), [0] * tile.lanes)
     for r in range(rows):
-        x = b.load(b.gep(pa, [constant(I64, r)], source_etype=tile.element),
-                   typ=tile.element, align=tile.bytes)  # fmt: skip
+        x = b.gep(pa, [below[r]], source_etype=tile.element)
+        x = b.load(x, typ=tile.element, align=tile.bytes)
         x = b.insert_element(poison, x, constant(I32, 0))
         x = b.shuffle_vector(x, poison, zeros)
         for v in range(vectors):
             new[r, v] = intrinsic(b, "llvm.fma", [x, columns[v], sums[r, v]])
     further = b.add(at, constant(I64, 1))
     at.add_incoming(further, step)
-    pa.add_incoming(b.gep(pa, [constant(I64, tile.rows)], source_etype=tile.element), step)
+    pa.add_incoming(b.gep(pa, [a_step], source_etype=tile.element), step)
     pb.add_incoming(b.gep(pb, [constant(I64, tile.columns)], source_etype=tile.element), step)
     for p in points:
         sums[p].add_incoming(new[p], step)

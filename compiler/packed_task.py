@@ -44,7 +44,7 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     LEFT,
 ) = range(4, 19)
 # … from LEFT on, and from RIGHT on, about an operand
-PACK, FINITE, ALONE, SIDE = range(4)  # ALONE: no batch loop moves it
+PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it; PLAIN: strides say all
 RIGHT = LEFT + SIDE
 RECORDS = RIGHT + SIDE
 # … then a record for each loop

@@ -7,6 +7,7 @@ the direct one runs along the output's rows.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,13 @@ def _axes(program: str) -> list[tuple[str, ...]]:
     """The dims of every parameter, off the signature."""
     head = program[program.index("(") : program.index(") ->")]
     return [tuple(p.split("]")[0].split(", ")) for p in head.split("[")[1:]]
+
+
+@pytest.fixture(autouse=True)
+def usual_threads() -> Iterator[None]:
+    before = tdsl.get_num_threads()
+    yield
+    tdsl.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -231,15 +239,32 @@ def test_few_rows_or_columns(dtype: str) -> None:
 def test_a_vector_gives_the_same_bits_for_any_threads() -> None:
     f = tdsl.compile(PROGRAMS["plain"].replace("T[", "f32[")).f
     rng = np.random.default_rng(4)
-    before = tdsl.get_num_threads()
-    try:
-        for m, k, n in ((1, 3000, 2000), (3, 3000, 900), (4000, 800, 1), (4000, 800, 5)):
-            x = rng.standard_normal((m, k)).astype(np.float32)
-            y = rng.standard_normal((k, n)).astype(np.float32)
-            results = []
-            for threads in (1, 2, 3, 7):
+    for m, k, n in ((1, 3000, 2000), (3, 3000, 900), (4000, 800, 1), (4000, 800, 5)):
+        x = rng.standard_normal((m, k)).astype(np.float32)
+        y = rng.standard_normal((k, n)).astype(np.float32)
+        results = []
+        for threads in (1, 2, 3, 7):
+            tdsl.set_num_threads(threads)
+            results.append(f(x, y).tobytes())
+        assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("rows", [8, 13, 200, 333])
+def test_rows_that_are_read_where_they_stand(rows: int) -> None:
+    """Few columns: the left operand is not packed, but for the rows behind the last whole tile.
+    Many, and a left operand whose rows are scattered: it is. The bits are the same."""
+    f, turned = (
+        tdsl.compile(PROGRAMS[name].replace("T", "f32")).f for name in ("plain", "left transposed")
+    )
+    rng = np.random.default_rng(rows)
+    for depth in (70, 1500):
+        x = rng.standard_normal((rows, depth)).astype(np.float32)
+        y = rng.standard_normal((depth, 1100)).astype(np.float32)
+        wide = f(x, y)
+        assert np.abs(wide - x.astype(np.float64) @ y).max() < 1e-3
+        for columns in (1024, 600, 65, 40):
+            few = np.ascontiguousarray(y[:, :columns])
+            for threads in (1, 2, 3):
                 tdsl.set_num_threads(threads)
-                results.append(f(x, y).tobytes())
-            assert len(set(results)) == 1
-    finally:
-        tdsl.set_num_threads(before)
+                assert f(x, few).tobytes() == wide[:, :columns].tobytes()
+            assert turned(np.ascontiguousarray(x.T), few).tobytes() == f(x, few).tobytes()

@@ -16,6 +16,7 @@ from .graph import REDUCERS
 from .instructions import identity
 from .kernels import Band
 from .loops import (
+    Accumulator,
     Apply,
     Buffer,
     Fill,
@@ -77,7 +78,7 @@ def band_nest(
         touched |= _row_bytes(nest)
         if k in band.summed:
             assert isinstance(stage, Nest)
-            many = sum(isinstance(s, Reduce) for s in nest.body)
+            many = sum(len(s.accumulators) for s in nest.body if isinstance(s, Reduce))
             start, stage, end = _in_parts(nest, stage, [next(parts) for _ in range(many)])
             starts.append(start)
             ends.append(end)
@@ -126,7 +127,6 @@ def _in_parts(
 ) -> tuple[Nest, Nest, Nest]:
     """What clears a part, what adds some rows to it (in the tiles of `tiled`), and what adds up all
     parts."""
-    reduces = [s for s in tiled.body if isinstance(s, Reduce)]
     number = max(nest.index_names) + 1
     names = {**nest.index_names, number: "part"}
     dense, step = [], dim(1)
@@ -139,22 +139,26 @@ def _in_parts(
     stores: list[Statement] = []
     end: list[Statement] = []
     made: dict[Value, Value] = {}
-    for s, (part, whole) in zip(reduces, parts, strict=True):
-        (a,) = s.accumulators
-        combine = REDUCERS[a.reducer].combine
-        assert combine is not None
-        fills.append(Fill(part, Number(identity(a.reducer, part.dtype), part.dtype)))
-        block = Result(a.result.name, part.dtype)
-        stage.append(replace(s, accumulators=(replace(a, result=block),)))
-        so_far = Load(part, at, (), None, (), True, part.dtype)
-        stores.append(Store(part, at, Apply(combine, (so_far, block), part.dtype)))
-        total = Result(a.result.name, part.dtype)
-        place = Linear((*at.terms, (number, step)), dim(0))
-        one = Load(whole, place, (), None, (), True, part.dtype)
-        loop = Loop(number, dim(MOST_PARTS), Kind.SERIAL)
-        end.append(Reduce((loop,), (replace(a, result=total, value=one, guard=None),)))
-        same = total.dtype is a.result.dtype
-        made[a.result] = total if same else Apply("cast", (total,), a.result.dtype)
+    places = iter(parts)
+    for s in (s for s in tiled.body if isinstance(s, Reduce)):
+        blocks: list[Accumulator] = []
+        for a in s.accumulators:
+            part, whole = next(places)
+            combine = REDUCERS[a.reducer].combine
+            assert combine is not None
+            fills.append(Fill(part, Number(identity(a.reducer, part.dtype), part.dtype)))
+            block = Result(a.result.name, part.dtype)
+            blocks.append(replace(a, result=block))
+            so_far = Load(part, at, (), None, (), True, part.dtype)
+            stores.append(Store(part, at, Apply(combine, (so_far, block), part.dtype)))
+            total = Result(a.result.name, part.dtype)
+            place = Linear((*at.terms, (number, step)), dim(0))
+            one = Load(whole, place, (), None, (), True, part.dtype)
+            loop = Loop(number, dim(MOST_PARTS), Kind.SERIAL)
+            end.append(Reduce((loop,), (replace(a, result=total, value=one, guard=None),)))
+            same = total.dtype is a.result.dtype
+            made[a.result] = total if same else Apply("cast", (total,), a.result.dtype)
+        stage.append(replace(s, accumulators=tuple(blocks)))
     rest = [s for s in nest.body if isinstance(s, Store)]
     for x in postorder(v for s in rest for v in values_of(s)):
         if x not in made:

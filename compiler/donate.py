@@ -22,7 +22,7 @@ from dataclasses import replace
 from . import scalar as sc
 from .graph import Comp, Input, comp, identity_read, operands
 from .inline import reads_of
-from .kernels import Band, Kernel, Kernels, is_identity_read
+from .kernels import Band, Kernel, Kernels, is_along, is_identity_read
 from .loops import Load, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
@@ -94,10 +94,11 @@ def _reads_own_rows(kernel: Kernel, p: Input, shared: int, summed: bool) -> bool
     """Whether a kernel of a band reads `p` at the rows that it works on only: the first `shared`
     indices of its output, or of what it sums over."""
     for c in kernel.comps:
-        first = c.rank if summed else 0
+        sums = summed and not is_along(c, kernel)
+        first = c.rank if sums else 0
         rows = tuple(sc.index(first + k) for k in range(shared))
         for r in reads_of(c):
-            if r.tensor is p and (r.indices[:shared] != rows or (summed and c.reducer is None)):
+            if r.tensor is p and (r.indices[:shared] != rows or (sums and c.reducer is None)):
                 return False
     return True
 

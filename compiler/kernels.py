@@ -75,6 +75,11 @@ class Kernels:
         return "\n".join(lines) + "\n"
 
 
+def is_along(c: Comp, kernel: Kernel) -> bool:
+    """Whether `c` is a value of every element in a pass."""
+    return kernel.rows is not None and c.reducer is None and c.rank > kernel.rows
+
+
 def inside(c: Comp, rows: int) -> range:
     """The indices of `c` that walk along a row."""
     return c.reduced if c.reducer is not None else range(rows, c.rank)
@@ -130,4 +135,7 @@ def verify_kernels(kernels: Kernels) -> None:
             assert c.target is None, "a scatter in a band"
             for n in operands(c):
                 where = place.get(n, k) if isinstance(n, Comp) else k
-                assert where == k or where not in band.summed, "a sum is read before it is whole"
+                early = where == k or where not in band.summed
+                if isinstance(n, Comp):
+                    early |= is_along(n, kernels.kernels[where])
+                assert early, "a sum is read before it is whole"

@@ -30,9 +30,9 @@ _MOST_POINTS = 4  # results of one sum for every row
 
 @dataclass(frozen=True)
 class _Walk:
-    """How a kernel can take part: `rows` of its indices count rows (unless any number would do),
-    `extents` are those of rows and of what is in them; it has so many `sums`, of floats
-    (`rounded`), or of what needs no blocks."""
+    """How a kernel can take part: `rows` of its indices count rows (unless any number would do; 0:
+    the band's rows, of one element each, are walked as one), `extents` are those of rows and of
+    what is in them; it has so many `sums`, of floats (`rounded`), or of what needs no blocks."""
 
     rows: int | None
     extents: tuple[Dim, ...]
@@ -49,9 +49,8 @@ class _Pass:
     summed: bool = False
 
     def kernel(self) -> Kernel:
-        if len(self.kernels) == 1:
+        if self.walk is None or (len(self.kernels) == 1 and self.walk.sums < 2):
             return self.kernels[0]
-        assert self.walk is not None
         return Kernel(tuple(c for k in self.kernels for c in k.comps), self.walk.rows)
 
 
@@ -78,15 +77,19 @@ def _formed(kernels: Kernels, band: Band, fixed: set[Node], registers: Registers
     its first kernel does, so a kernel must read nothing made after that place."""
     passes: list[_Pass] = []
     place: dict[Node, int] = {}
-    for k in range(band.first, band.last):
-        kernel, summed = kernels.kernels[k], k in band.summed
-        free = not summed and fixed.isdisjoint(kernel.comps)
-        walk = _walk(kernel, band.shared, registers) if free else None
+    every = [
+        (part, k in band.summed)
+        for k in range(band.first, band.last)
+        for part in _by_kinds(kernels.kernels[k])
+    ]
+    for kernel, summed in every:
+        free = fixed.isdisjoint(kernel.comps)
+        walk = _walk(kernel, band.shared, summed, registers) if free else None
         first = max((place[n] for c in kernel.comps for n in operands(c) if n in place), default=0)
         for p in range(len(passes) - 1, first - 1, -1):
             joined = None if walk is None else _joined(kernel, walk, passes[p])
             if joined is not None:
-                passes[p].walk = joined
+                passes[p].walk, passes[p].summed = joined, passes[p].summed or summed
                 passes[p].kernels.append(kernel)
                 break
         else:
@@ -100,17 +103,39 @@ def _formed(kernels: Kernels, band: Band, fixed: set[Node], registers: Registers
 # --------------------------------------------------------------------------- one kernel
 
 
-def _walk(kernel: Kernel, shared: int, registers: Registers) -> _Walk | None:
+def _is_rounded(c: Comp) -> bool:
+    """Whether it is a sum that is made in blocks."""
+    return c.reducer == "sum" and c.dtype.is_float
+
+
+def _by_kinds(kernel: Kernel) -> list[Kernel]:
+    """Sums that are made in blocks, and other reductions, each with what follows it, if they can
+    be told apart."""
+    kinds: dict[Node, bool] = {}
+    for c in kernel.comps:
+        own = {kinds[n] for n in operands(c) if n in kinds}
+        if len(own) != (1 if c.reducer is None else 0):
+            return [kernel]
+        kinds[c] = _is_rounded(c) if c.reducer is not None else own.pop()
+    groups = [tuple(c for c in kernel.comps if kinds[c] is kind) for kind in (True, False)]
+    return [Kernel(g) for g in groups if g]
+
+
+def _walk(kernel: Kernel, shared: int, summed: bool, registers: Registers) -> _Walk | None:
     sums = [c for c in kernel.comps if c.reducer is not None]
     nest = lone_nest(kernel)
     if contraction(nest, registers) is not None or not walks_rows(nest, registers):
         return None
     head = kernel.comps[0]
     if not sums:
-        return _Walk(None, head.extents, 0, False) if head.rank > shared else None
-    rounded = {c.reducer == "sum" and c.dtype.is_float for c in sums}
+        return _Walk(None, head.extents, 0, False) if head.rank >= shared else None
+    rounded = {_is_rounded(c) for c in sums}
     if len(rounded) > 1 or any(set(operands(c)) & set(kernel.comps) for c in sums):
         return None
+    if summed:  # of everything in the band's rows, of which there is one element each
+        if any(c.rank > 0 for c in kernel.comps) or any(len(c.extents) != shared for c in sums):
+            return None
+        return _Walk(0, sums[0].extents, len(sums), *rounded)
     rows, points = sums[0].rank, 1
     if rows > shared and (few := sums[0].extents[rows - 1].const) is not None:
         if few > _MOST_POINTS:

@@ -20,7 +20,7 @@ from .dims import Dim, dim, product, provably_nonnegative
 from .dtypes import F64
 from .graph import Comp, Function, Node, operands
 from .inline import reads_of
-from .kernels import Band, Kernel, Kernels, is_identity_read
+from .kernels import Band, Kernel, Kernels, is_along, is_identity_read
 from .loops import Buffer
 from .show import node_name
 
@@ -142,7 +142,8 @@ def plan(kernels: Kernels) -> Program:
             until = last.get(c, k)
             name = _fresh(c.name or "t", taken)
             old = _replaced(c, kernel, k, stored, last)
-            if band is not None and until in band and k not in band.summed:
+            by_rows = band is not None and (k not in band.summed or is_along(c, kernel))
+            if band is not None and by_rows and until in band:
                 slot = own.place(product(c.shape[band.shared :]) * c.dtype.size, k, until, old)
                 position = first_free + len(values) + len(parts)
                 buffer = Buffer(name, c.dtype, c.shape, "band", position, dim(0))

@@ -43,6 +43,9 @@ def spread(x: T[r, c]) -> T:
 def shared(x: T[r, c]) -> (T, T[r, c]):
     l = sum(gelu(x))
     return l, grad(l, x)
+def flat(x: T[r], t: T[r], b: T) -> (T, T[r], T, T):
+    l = mean(t * log(1 + exp(-x - b)) + gelu(x))
+    return l, grad(l, x), grad(l, b), max(x * t)
 def pairs(x: T[r, 3], y: T[c, 3], b: T[c], g: T[r]) -> (T, T[r, 3], T[c, 3], T[c]):
     d[i, j] = sum[k]((x[i, k] - y[j, k])**2)
     a[i] = sum[j](exp(-d[i, j]) * b[j])
@@ -179,6 +182,8 @@ def test_a_row_is_walked_once_for_all_that_reads_it(programs: Any) -> None:
     norm = _kernels(programs["f32"].norm)
     (pass_,) = (k for k in norm if k.count("sum=") == 4)
     assert pass_.count("for ") == 1, "one loop along a row"
+    (walk,) = (k for k in _kernels(programs["f32"].flat) if "erf" in k)
+    assert "sum=" in walk and "out1[i0] = " in walk, "a value and its gradient"
     extremes, after = _kernels(programs["f32"].extremes)
     assert all(f"{r}=" in extremes for r in ("max", "min", "argmax"))
     assert "out3[i*c + j] = " in extremes and "out4[i*c + j] = " in after

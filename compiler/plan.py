@@ -14,7 +14,7 @@ rows only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .dims import Dim, dim, product, provably_nonnegative
 from .dtypes import F64
@@ -113,56 +113,78 @@ def plan(kernels: Kernels) -> Program:
         buffer = Buffer(name, out.dtype, out.shape, "output", k, dim(0))
         stored[out] = (*stored.get(out, ()), buffer)
 
-    last = _last_reads(kernels)
-    memory = _Memory([], dim(0))
-    rooms: dict[Band, BandRoom] = {}
-    lifetimes: list[Lifetime] = []
-    first_free = len(fn.params) + len(fn.outputs)  # behind them in the table of pointers
+    placing = _Placing(kernels, stored, taken)
     for k, kernel in enumerate(kernels.kernels):
-        band = kernels.band(k)
-        # a value from outside a band is needed as long as the band runs
-        begin, end = (k, k) if band is None else (band.first, band.last - 1)
-        if band is not None and k == band.first:
-            own = _Memory([], dim(0))
-            values: list[tuple[Buffer, int]] = []
-            parts: dict[Comp, tuple[Buffer, Buffer]] = {}
         for c in kernel.comps:
-            if band is not None and k in band.summed and c.reducer is not None:
-                dtype = F64 if c.dtype.is_float and c.reducer == "sum" else c.dtype
-                shape = (dim(MOST_PARTS), *c.shape)
-                name = _fresh(f"{c.name or 't'}_parts", taken)
-                slot = memory.place(_bytes(shape, dtype.size), begin, end, None)
-                place = Buffer(name, dtype, shape, "arena", 0, memory.slots[slot].offset)
-                position = first_free + len(values) + len(parts)
-                part = _fresh(f"{c.name or 't'}_part", taken)
-                parts[c] = Buffer(part, dtype, c.shape, "band", position, dim(0)), place
-                lifetimes.append(Lifetime(place, begin, end))
-            if c in stored or (last.get(c, k) == k and c.target is None):
-                continue
-            until = last.get(c, k)
-            name = _fresh(c.name or "t", taken)
-            old = _replaced(c, kernel, k, stored, last)
-            by_rows = band is not None and (k not in band.summed or is_along(c, kernel))
-            if band is not None and by_rows and until in band:
-                slot = own.place(product(c.shape[band.shared :]) * c.dtype.size, k, until, old)
-                position = first_free + len(values) + len(parts)
-                buffer = Buffer(name, c.dtype, c.shape, "band", position, dim(0))
-                values.append((buffer, slot))
-                own.slots[slot].holds = buffer
-            else:
-                within = kernels.band(until)
-                until = until if within is None else within.last - 1
-                slot = memory.place(
-                    _bytes(c.shape, c.dtype.size), begin, until, old if band is None else None
-                )
-                buffer = Buffer(name, c.dtype, c.shape, "arena", 0, memory.slots[slot].offset)
-                memory.slots[slot].holds = buffer
-                over = old if old is not None and old.offset == buffer.offset else None
-                lifetimes.append(Lifetime(buffer, begin, until, over))
-            stored[c] = (buffer,)
-        if band is not None and k == band.last - 1:
-            rooms[band] = BandRoom(tuple(s.size for s in own.slots), tuple(values), parts)
-    return Program(kernels, stored, tuple(lifetimes), memory.end, rooms)
+            placing.place(c, k)
+    return placing.program()
+
+
+class _Placing:
+    """Where values live, kernel by kernel. `stored` has those of the caller; `taken` are the names
+    of buffers so far."""
+
+    def __init__(
+        self, kernels: Kernels, stored: dict[Node, tuple[Buffer, ...]], taken: set[str]
+    ) -> None:
+        self.kernels, self.stored, self.taken = kernels, stored, taken
+        self.last = _last_reads(kernels)
+        self.memory = _Memory([], dim(0))
+        self.lifetimes: list[Lifetime] = []
+        self.rooms = {band: _Room() for band in kernels.bands}
+
+    def program(self) -> Program:
+        rooms = {band: room.done() for band, room in self.rooms.items()}
+        return Program(self.kernels, self.stored, tuple(self.lifetimes), self.memory.end, rooms)
+
+    def place(self, c: Comp, k: int) -> None:
+        """What `c` of kernel `k` needs, if it is not in registers only."""
+        kernel, band, last = self.kernels.kernels[k], self.kernels.band(k), self.last
+        summed = band is not None and k in band.summed
+        if band is not None and summed and c.reducer is not None:
+            self.parts(c, band)
+        if c in self.stored or (last.get(c, k) == k and c.target is None):
+            return
+        until = last.get(c, k)
+        name = _fresh(c.name or "t", self.taken)
+        old = _replaced(c, kernel, k, self.stored, last)
+        if band is not None and until in band and (not summed or is_along(c, kernel)):
+            room = self.rooms[band]
+            slot = room.memory.place(product(c.shape[band.shared :]) * c.dtype.size, k, until, old)
+            buffer = Buffer(name, c.dtype, c.shape, "band", self.position(room), dim(0))
+            room.values.append((buffer, slot))
+            room.memory.slots[slot].holds = buffer
+        else:
+            # a value from outside a band is needed as long as the band runs
+            begin = k if band is None else band.first
+            within = self.kernels.band(until)
+            until = until if within is None else within.last - 1
+            size = _bytes(c.shape, c.dtype.size)
+            slot = self.memory.place(size, begin, until, old if band is None else None)
+            offset = self.memory.slots[slot].offset
+            buffer = Buffer(name, c.dtype, c.shape, "arena", 0, offset)
+            self.memory.slots[slot].holds = buffer
+            over = old if old is not None and old.offset == buffer.offset else None
+            self.lifetimes.append(Lifetime(buffer, begin, until, over))
+        self.stored[c] = (buffer,)
+
+    def parts(self, c: Comp, band: Band) -> None:
+        """Room for the sums of the parts of a band's rows."""
+        begin, end, room = band.first, band.last - 1, self.rooms[band]
+        dtype = F64 if c.dtype.is_float and c.reducer == "sum" else c.dtype
+        shape = (dim(MOST_PARTS), *c.shape)
+        name = _fresh(f"{c.name or 't'}_parts", self.taken)
+        slot = self.memory.place(_bytes(shape, dtype.size), begin, end, None)
+        every = Buffer(name, dtype, shape, "arena", 0, self.memory.slots[slot].offset)
+        name = _fresh(f"{c.name or 't'}_part", self.taken)
+        one = Buffer(name, dtype, c.shape, "band", self.position(room), dim(0))
+        room.parts[c] = one, every
+        self.lifetimes.append(Lifetime(every, begin, end))
+
+    def position(self, room: _Room) -> int:
+        """The next one in the table of pointers, behind what the caller gives."""
+        fn = self.kernels.function
+        return len(fn.params) + len(fn.outputs) + len(room.values) + len(room.parts)
 
 
 @dataclass
@@ -191,6 +213,18 @@ class _Memory:
         self.slots.append(_Slot(self.end, size, until))
         self.end = self.end + size
         return len(self.slots) - 1
+
+
+@dataclass
+class _Room:
+    """The room of a band, while it is made."""
+
+    memory: _Memory = field(default_factory=lambda: _Memory([], dim(0)))
+    values: list[tuple[Buffer, int]] = field(default_factory=list)
+    parts: dict[Comp, tuple[Buffer, Buffer]] = field(default_factory=dict)
+
+    def done(self) -> BandRoom:
+        return BandRoom(tuple(s.size for s in self.memory.slots), tuple(self.values), self.parts)
 
 
 def _replaced(

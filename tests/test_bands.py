@@ -199,3 +199,13 @@ def test_a_row_is_walked_once_for_all_that_reads_it(programs: Any) -> None:
 def _kernels(f: Any) -> list[str]:
     """The nests of a function that has one band, without those that start and end its sums."""
     return re.findall(r"^ +kernel\d+:.*\n(?:(?! *kernel).*\n)*", f.ir("loops"), re.MULTILINE)
+
+
+def test_the_next_rows_are_asked_for_where_most_is_computed(programs: Any) -> None:
+    (asking,) = (k for k in _kernels(programs["f32"].entropy) if "ahead:" in k)
+    assert "exp(" in asking and "ahead: x[" in asking and asking.count("ahead:") == 1
+    (asking,) = (k for k in _kernels(programs["f32"].norm) if "ahead:" in k)
+    assert asking.count("sum=") == 4 and asking.count("ahead:") == 2
+    assert not any("ahead:" in k for k in _kernels(programs["f32"].logistic)), (
+        "little to hide behind"
+    )

@@ -8,10 +8,10 @@ the call itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .dims import Dim
+from .records import dataclass
 
 Size = tuple[Any, ...]
 """A size as data: a sum of (coefficient, (atom, …)); an atom is a name or (Size, divisor), a floor

@@ -9,7 +9,7 @@ block has, and who runs it (`emit_band`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .dims import Dim, dim
 from .graph import REDUCERS
@@ -39,6 +39,7 @@ from .loops import (
 )
 from .packed import Contraction, contraction_text, rebuilt
 from .plan import MOST_PARTS, BandRoom
+from .records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ that several threads can work on it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from . import scalar as sc
 from .dims import Dim, product
@@ -22,6 +21,7 @@ from .kernels import Band, Kernel, Kernels
 from .loops import Load, Nest, Reduce, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
+from .records import dataclass, field
 from .tile import Registers, tile
 
 

@@ -9,9 +9,9 @@ refused call: one plan, so that they agree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from .dims import Dim, dim
+from .records import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ others: every stage itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from . import object_code, target_cpu
@@ -20,6 +20,7 @@ from .lower import lower
 from .machine import Machine, host
 from .passes import in_passes
 from .plan import Program, plan, verify_program
+from .records import dataclass
 from .schedule import Schedule, schedule, verify_schedule
 from .stages import stage
 from .tile import Registers

@@ -9,13 +9,13 @@ it saves is reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 from . import index_lambda as il
 from . import scalar as sc
 from .dims import Dim
 from .graph import Comp, Node, comp, readers, rewrite
+from .records import dataclass
 from .scalar import Scalar
 from .span import Span
 

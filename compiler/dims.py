@@ -9,8 +9,9 @@ where every size being at least 0 proves them; everything else becomes a check a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
+
+from .records import dataclass
 
 
 @dataclass(frozen=True)

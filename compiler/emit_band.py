@@ -15,7 +15,7 @@ table of its own. A pointer is that of row 0, wherever the block's rows stand.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import llvmlite.ir as ir
 
@@ -34,6 +34,7 @@ from .loops import Buffer, Loop, Nest
 from .microkernel import POINTER, counted, minimum
 from .packed import Contraction
 from .plan import ALIGNMENT, MOST_PARTS
+from .records import dataclass
 from .tile import Registers
 
 LONGEST = 1 << 22

@@ -10,7 +10,7 @@ others: what a task says (`packed_task`) and who carries it out (`packed_blocks`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import llvmlite.ir as ir
 
@@ -25,6 +25,7 @@ from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
 from .packed import COLUMNS, ROWS, WORTH_PACKING, Contraction, Operand
+from .records import dataclass
 from .tile import Registers, tile
 from .tuning import STATIC
 

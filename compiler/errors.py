@@ -7,8 +7,8 @@ a file at once. How they are drawn (source line, caret) is `render`'s business.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from .records import dataclass
 from .span import Span
 
 

@@ -11,13 +11,13 @@ allow. It is exact, so that every machine has the same bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ir
 
 from .instructions import DOUBLE, FLOAT, I64
 from .llvm_vector import constant, intrinsic
+from .records import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from . import scalar as sc
 from .dtypes import WEAK_FLOAT, WEAK_INT, DType, default_of, promote
@@ -17,6 +16,7 @@ from .formula import CONSTANTS
 from .graph import Node
 from .ops import PRIMITIVES_BY_NAME
 from .primitives import PRIMITIVES, Typing
+from .records import dataclass, field
 from .scalar import Scalar, ScalarFunction
 
 _LANGUAGE_NAME = {primitive: name for name, primitive in reversed(PRIMITIVES_BY_NAME.items())}

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from . import scalar as sc
 from .dims import Dim
 from .dtypes import BOOL, I64, DType
+from .records import dataclass, field
 from .scalar import Scalar
 from .span import BUILTIN, Span
 

@@ -8,13 +8,13 @@ turns a lambda into a node. The operator table works on lambdas alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from . import scalar as sc
 from .dims import Dim, dim, is_one
 from .dtypes import DType
 from .errors import OpError as OpError
 from .graph import Comp, Node, comp, identity_read, reduced_dtype
+from .records import dataclass
 from .scalar import Scalar
 from .span import BUILTIN, Span
 

@@ -8,7 +8,6 @@ which comprehensions share a loop nest (`fuse`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from . import primitives, ranges
 from . import scalar as sc
@@ -27,6 +26,7 @@ from .graph import (
     with_body,
     with_operands,
 )
+from .records import dataclass
 from .scalar import Scalar
 
 CHEAP = 4

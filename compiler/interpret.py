@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .dims import Dim, FloorDiv
 from .dtypes import BF16, DType
 from .graph import REDUCERS, Comp, Function, Gradient, Input, Node, postorder
 from .primitives import PRIMITIVES
+from .records import dataclass
 from .scalar import Scalar
 
 Array = npt.NDArray[Any]

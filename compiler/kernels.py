@@ -6,10 +6,9 @@ Left to others: what belongs together (`fuse`), where results live (`plan`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from . import scalar as sc
 from .graph import Comp, Function, Input, Node, operands
+from .records import dataclass
 from .show import comp_text
 
 

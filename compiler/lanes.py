@@ -9,7 +9,6 @@ or contracted, so every width and every target computes the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import llvmlite.ir as ir
@@ -26,6 +25,7 @@ from .llvm_vector import (
     vector,
     width_of,
 )
+from .records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

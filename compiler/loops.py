@@ -13,12 +13,12 @@ past the extent repeats the last point, which is harmless since statements are i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from .dims import Dim
 from .dtypes import BOOL, I64, DType
 from .primitives import PRIMITIVES
+from .records import dataclass
 
 
 class Kind(Enum):

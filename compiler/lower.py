@@ -11,7 +11,6 @@ indices that every access walks as one are merged, so that lanes cross rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product as product_of
 from weakref import WeakKeyDictionary
@@ -45,6 +44,7 @@ from .loops import (
     Value,
 )
 from .plan import Program
+from .records import dataclass, field
 from .scalar import Scalar
 from .show import index_name, node_name
 from .tile import Preference, Registers, preference

@@ -7,11 +7,11 @@ emitted for a machine (`target_cpu`), and its translation (`object_code`).
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
 
+from .records import dataclass
 from .tile import Registers
 
 

@@ -14,7 +14,6 @@ gives NaN, an argument outside the domain NaN, a pole an infinity.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import llvmlite.ir as ir
 
@@ -27,6 +26,7 @@ from .fixed_exponents import is_fixed
 from .lanes import Real
 from .llvm_vector import constant
 from .mathlib_fixed_power import fixed_power
+from .records import dataclass
 
 
 @dataclass(frozen=True)

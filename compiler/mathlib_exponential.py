@@ -6,10 +6,9 @@ x = n·log(2) + r, |r| ≤ ½·log(2) (Cody and Waite, 1980), and polynomials in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .lanes import Integer, Real, choose
 from .mathlib_coefficients import COSH, EXP, EXPM1, LN2, LOG2_E, SINH, TANH_H, TANH_P, TANH_Q
+from .records import dataclass
 
 
 def round_by_adding(x: Real, factor: float) -> tuple[Real, Integer]:

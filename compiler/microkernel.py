@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import llvmlite.ir as ir
 
 from .instructions import I1, I32, I64
 from .llvm_vector import any_lane, constant, intrinsic, vector
+from .records import dataclass
 from .tile import Registers
 
 POINTER = ir.PointerType()

@@ -9,7 +9,8 @@ Sources stand at the rows; PyTorch's documentation where none is named. Activati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from .records import dataclass, field
 
 
 @dataclass(frozen=True)

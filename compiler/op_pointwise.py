@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from .index_lambda import IndexLambda
 from .op_activations import ACTIVATIONS, LOSSES
 from .op_formulas import ARITHMETIC, SPECIAL, Formula
 from .primitives import PRIMITIVES, Typing
+from .records import dataclass, field
 from .scalar import Scalar, ScalarFunction
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from . import index_lambda as il
 from . import scalar as sc
@@ -13,6 +12,7 @@ from .graph import comp
 from .index_lambda import IndexLambda, OpError
 from .op_arguments import Window
 from .op_windows import Axis, check_least, each_of, inside, padded, read_at
+from .records import dataclass
 from .scalar import Scalar
 
 

@@ -19,7 +19,6 @@ come from and how an offset advances.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from . import index_lambda as il
@@ -29,6 +28,7 @@ from .dtypes import BF16, BY_NAME, F16, F32, F64, I32, I64, DType
 from .index_lambda import IndexLambda, OpError
 from .op_arguments import Sizes
 from .op_pointwise import Pointwise
+from .records import dataclass, field
 from .scalar import Scalar, ScalarFunction
 
 _WORD = 0xFFFFFFFF

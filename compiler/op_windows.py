@@ -8,12 +8,12 @@ read, so that gradients are gathers over the same windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from . import scalar as sc
 from .dims import Dim
 from .index_lambda import IndexLambda, OpError
 from .op_arguments import Window
+from .records import dataclass
 from .scalar import Scalar
 
 

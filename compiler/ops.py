@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +50,7 @@ from .op_pointwise import INFIX_NAMES, POINTWISE, aliases, primitive_rows
 from .op_pointwise import PRIMITIVES_BY_NAME as PRIMITIVES_BY_NAME
 from .op_pointwise import Pointwise as Pointwise
 from .op_pointwise import scalar_function as scalar_function
+from .records import dataclass
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ nest itself stays for small sizes, which are not worth packing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 
 from .dims import Dim, dim, product
@@ -39,6 +39,7 @@ from .loops import (
     value_text,
     values_of,
 )
+from .records import dataclass
 from .tile import Registers
 
 ROWS, COLUMNS, DEPTH = 320, 2048, 704

@@ -10,7 +10,7 @@ row read, they read once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from . import scalar as sc
 from .dims import Dim, product
@@ -19,6 +19,7 @@ from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, inside, is_read_in_pass
 from .lower import lone_nest
 from .packed import contraction
+from .records import dataclass, field
 from .share import with_nodes
 from .tile import Registers, walks_rows
 

@@ -14,7 +14,6 @@ rows only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from .dims import Dim, dim, product, provably_nonnegative
 from .dtypes import F64
@@ -22,6 +21,7 @@ from .graph import Comp, Function, Node, operands
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, is_along, is_identity_read
 from .loops import Buffer
+from .records import dataclass, field
 from .show import node_name
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from .fixed_exponents import is_fixed, operations
+from .records import dataclass
 
 
 class Typing(Enum):

@@ -17,7 +17,7 @@ does it all, in order. No atomics: every result has one order, which the shape a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from .dims import Dim, dim, product
@@ -38,6 +38,7 @@ from .loops import (
     values_of,
 )
 from .lower import strides
+from .records import dataclass
 
 _POINTS_BLOCK = 256  # threads a block where each has an element of its own
 _ROWS_BLOCK = 256  # threads that share a reduction, where there are many outputs

@@ -9,12 +9,12 @@ sums and products match in either order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from . import scalar as sc
 from .formula import formula
 from .ops import scalar_function
+from .records import dataclass
 from .scalar import Scalar
 
 See = Callable[[Scalar], Scalar]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -33,6 +32,7 @@ from .dtypes import (
 )
 from .errors import OpError
 from .primitives import PRIMITIVES, Typing
+from .records import dataclass, field
 
 if TYPE_CHECKING:
     from .graph import Node

@@ -6,7 +6,7 @@ In: a `LoopProgram`. Out: a `Schedule`, ready to be emitted. Left to others: how
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .ahead import asked_ahead
 from .artifact import IndexCheck
@@ -16,6 +16,7 @@ from .lower import LoopProgram
 from .packed import Contraction, contraction, contraction_text
 from .partial_sums import with_partial_sums
 from .plan import Program
+from .records import dataclass
 from .tile import Registers, tile
 from .tuning import STATIC
 

@@ -11,13 +11,13 @@ erf(x/√2). In a band the second kernel finds it in the cache.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from . import ranges
 from . import scalar as sc
 from .graph import Comp, Function, Node, operands, with_body, with_operands
 from .inline import Part, comp_of, cost, is_no_larger, is_safe, part_of
 from .kernels import Kernels
+from .records import dataclass
 from .scalar import Scalar
 
 DEAR = 5

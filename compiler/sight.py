@@ -7,10 +7,9 @@ What a gradient is taken by stays opaque.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from . import scalar as sc
 from .graph import Comp, Node
+from .records import dataclass, field
 from .scalar import Scalar
 
 _LONGEST = 200  # operations of a body that is looked into

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,6 +25,7 @@ from .dims import Dim
 from .facts import decide, finite, in_range
 from .graph import Comp, Function, Gradient, Node, postorder, rewrite, with_body
 from .primitives import PRIMITIVES
+from .records import dataclass, field
 from .rules import ALGEBRA, STABILIZING, Rule, head
 from .scalar import Scalar, ScalarFunction
 from .shifts import SHIFTS

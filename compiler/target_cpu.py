@@ -8,7 +8,6 @@ addresses. Left to others: all that is common to targets (`emit`), their transla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -30,6 +29,7 @@ from .module_text import module_text
 from .object_code import object_code, optimized
 from .packed import Contraction
 from .packed_blocks import contraction_module
+from .records import dataclass
 from .schedule import Schedule
 from .tile import Registers
 

@@ -15,7 +15,6 @@ verified (`ptx_operations`) before that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -37,6 +36,7 @@ from .plan import plan, verify_program
 from .ptx_launch import Launch, Launched, Mapping, parallel_loops, spread
 from .ptx_operations import UnsupportedOnCudaError as UnsupportedOnCudaError
 from .ptx_operations import verify_supported
+from .records import dataclass
 from .tile import Registers
 
 TRIPLE = "nvptx64-nvidia-cuda"

@@ -9,7 +9,6 @@ ranges where the reader could infer other ones.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 
 from . import index_lambda as il
@@ -20,6 +19,7 @@ from .expression_text import ExpressionPrinter
 from .graph import Comp, Function, Gradient, Input, Node, postorder
 from .index_lambda import OpError
 from .ops import INFIX_ROWS, PRIMITIVES_BY_NAME, ROWS
+from .records import dataclass, field
 from .scalar import Scalar, ScalarFunction
 from .span import BUILTIN
 

@@ -12,7 +12,7 @@ register tile of a matrix product, of whatever operands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil, prod
 
 from .dims import Dim
@@ -32,6 +32,7 @@ from .loops import (
     values_of,
 )
 from .primitives import PRIMITIVES
+from .records import dataclass
 from .tuning import STATIC, Tuning
 
 

@@ -12,13 +12,13 @@ scatter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from . import fold
 from . import scalar as sc
 from .dims import Dim, FloorDiv, dim, provably_nonnegative
 from .facts import affine_range
 from .graph import Comp, comp
+from .records import dataclass, field
 from .scalar import Affine, Scalar
 from .span import Span
 

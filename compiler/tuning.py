@@ -10,8 +10,10 @@ and nothing by the number of threads.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
+
+from .records import dataclass
 
 
 @dataclass(frozen=True)

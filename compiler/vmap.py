@@ -13,7 +13,7 @@ unit vectors: all rows at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from . import scalar as sc
 from .dims import Dim
@@ -28,6 +28,7 @@ from .graph import (
     operands,
     postorder,
 )
+from .records import dataclass
 from .scalar import Scalar
 
 

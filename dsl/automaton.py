@@ -7,9 +7,9 @@ when it fails, and with the table cached on disk a warm start need not import La
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ..compiler.records import dataclass
 from .layout import Token
 
 END = "$END"

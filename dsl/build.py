@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..compiler.errors import Diagnostic, Note
+from ..compiler.records import dataclass
 from ..compiler.span import Span
 from .layout import Token
 from .syntax import (

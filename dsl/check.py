@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
 from ..compiler.errors import Diagnostic, Note, TdslError
 from ..compiler.graph import Function, Scope, make_input
 from ..compiler.index_lambda import IndexLambda
+from ..compiler.records import dataclass
 from ..compiler.scalar import ScalarFunction
 from ..compiler.span import Span
 from . import check_body, check_constants, check_types, check_values

@@ -9,7 +9,6 @@ which marks an expression whose error has been reported already: whatever meets 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..compiler import index_lambda as il
@@ -18,6 +17,7 @@ from ..compiler.dims import Dim, FloorDiv, dim, provably_nonnegative
 from ..compiler.errors import Diagnostic, Note
 from ..compiler.graph import Requirement, Scope
 from ..compiler.index_lambda import IndexLambda, OpError
+from ..compiler.records import dataclass, field
 from ..compiler.scalar import ScalarFunction
 from ..compiler.span import Span
 from .syntax import DefDecl, Expr, Module

@@ -5,10 +5,9 @@ In: the positions and conditions that check_indices meets. Out: records for chec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..compiler import scalar as sc
 from ..compiler.dims import Dim, dim
+from ..compiler.records import dataclass
 from ..compiler.scalar import Scalar
 from ..compiler.span import Span
 

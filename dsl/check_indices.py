@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
@@ -20,6 +19,7 @@ from ..compiler.dtypes import I64
 from ..compiler.graph import Comp, comp
 from ..compiler.index_lambda import IndexLambda
 from ..compiler.ops import INDEX_REDUCERS, ROWS
+from ..compiler.records import dataclass, field
 from ..compiler.scalar import Scalar
 from ..compiler.span import Span
 from .check_frame import Frame, Value, kind_of, static_size

@@ -11,11 +11,11 @@ by that condition, and says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..compiler.dims import Dim, dim
 from ..compiler.errors import Note
+from ..compiler.records import dataclass
 from ..compiler.span import Span
 from .check_frame import Frame, kind_of, relation, static_size
 from .check_index_uses import Bounds, Use

@@ -10,12 +10,12 @@ of integers apart from each other (NumPy moves their dims to the front).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ..compiler import index_lambda as il
 from ..compiler import scalar as sc
 from ..compiler.dims import Dim, dim, provably_nonnegative
 from ..compiler.index_lambda import IndexLambda, OpError
+from ..compiler.records import dataclass, field
 from ..compiler.scalar import Scalar
 from ..compiler.span import Span
 from .check_frame import Frame, Value, kind_of, static_int, static_size

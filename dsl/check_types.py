@@ -8,7 +8,6 @@ demoted and no strong dtype is converted silently: only literals take a type on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from ..compiler import dtypes
 from ..compiler import index_lambda as il
@@ -17,6 +16,7 @@ from ..compiler.dims import Dim, FloorDiv, dim, named
 from ..compiler.dtypes import DType
 from ..compiler.errors import Note
 from ..compiler.index_lambda import IndexLambda
+from ..compiler.records import dataclass
 from ..compiler.span import Span
 from .check_frame import Frame
 from .suggest import did_you_mean

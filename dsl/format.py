@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ..compiler.records import dataclass
 from .build import clean_doc
 from .syntax import (
     Assign,

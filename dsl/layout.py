@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from ..compiler.errors import Diagnostic, Note
+from ..compiler.records import dataclass, field
 from ..compiler.span import Span
 from .characters import foreign_operator, unknown_character
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..compiler.errors import Diagnostic, Note, TdslError
+from ..compiler.records import dataclass, field
 from .parser import parse
 from .source import check_length, read_source
 from .suggest import did_you_mean

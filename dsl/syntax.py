@@ -6,8 +6,7 @@ file back. Nothing here knows types, shapes or the compiler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..compiler.records import dataclass
 from ..compiler.span import Span
 
 # --------------------------------------------------------------------------- expressions

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..compiler.records import dataclass
 from .automaton import Rule, Table
 from .layout import Terminals
 

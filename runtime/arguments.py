@@ -9,13 +9,13 @@ where their values fit. Arrays are converted only where NumPy calls that safe.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..compiler.binding import Bind, Equal, bind
 from ..compiler.dtypes import BF16, STRONG, DType
+from ..compiler.records import dataclass
 from ..dsl.suggest import did_you_mean
 from .signature import Signature, Value
 

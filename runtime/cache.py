@@ -17,10 +17,10 @@ import os
 import sys
 import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..compiler.records import dataclass
 from .cache_directory import cache_directory as directory
 
 __all__ = [

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import ReferenceType
 
 import numpy as np
 
+from ..compiler.records import dataclass
 from .arguments import OutOfRangeError, check_sizes, convert
 from .donation import asks_to_donate, call_donating, call_with_donations
 from .signature import Signature

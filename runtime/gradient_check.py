@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..compiler.records import dataclass
 from .arguments import OutOfRangeError
 from .function import Function
 from .random_inputs import NoInputsError, Style, choose_sizes, draw

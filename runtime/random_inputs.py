@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..compiler.records import dataclass
 from .signature import Signature, Value
 
 _SIZES = (3, 4, 2, 5, 6, 7)  # all different, so that a wrong axis shows

@@ -7,13 +7,13 @@ JSON, so that a warm start needs no parser.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.binding import Step, binding_steps
 from ..compiler.dims import Dim, FloorDiv
 from ..compiler.dtypes import BY_NAME, DType
+from ..compiler.records import dataclass
 
 if TYPE_CHECKING:
     from ..compiler.graph import Function, Node

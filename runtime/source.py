@@ -11,11 +11,11 @@ import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.records import dataclass
 from ..compiler.stages import stage
 from ..dsl.source import read_source
 from . import cache, collector

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from ..compiler.records import dataclass, field
 from ..compiler.stages import seconds
 
 

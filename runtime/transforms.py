@@ -10,10 +10,11 @@ whose requests were expanded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..compiler.dims import Dim, named
+from ..compiler.records import dataclass
 from .donation import outputs_in_place
 from .signature import Signature, Value, signature_of
 

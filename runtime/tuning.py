@@ -18,11 +18,12 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..compiler.records import dataclass
 from ..compiler.tuning import CANDIDATES, STATIC, Tuning
 from .arguments import convert
 from .calls import tensors_among

@@ -18,12 +18,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...compiler.records import dataclass
 from .. import calls
 from ..arguments import OutOfRangeError
 from ..signature import Signature

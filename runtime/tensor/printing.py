@@ -17,11 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
+
+from ...compiler.records import dataclass
 
 Array = np.ndarray[Any, Any]
 

@@ -1,36 +1,64 @@
-"""Object code into memory, and what it was made for: all of LLVM that a warm start needs.
+"""Object code into memory, and what it was made for: all that a warm start needs.
 
-In: object code for this machine. Out: addresses of its symbols. No LLVM pass runs here, and
-nothing of the compiler is imported.
+In: object code for this machine. Out: addresses of its symbols. Where this process's own linker
+(`elf`) knows the format, LLVM is not even imported: that takes as long as all else in a warm start.
+Nothing of the compiler is imported, either.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Sequence
 from typing import Any
 
 import llvmlite
-import llvmlite.binding as llvm
+
+from . import cache, elf
 
 
 @functools.cache
 def machine_key() -> str:
     """What object code depends on besides the program: the machine's features, and LLVM."""
-    features = sorted(f for f, on in llvm.get_host_cpu_features().items() if on)
-    return f"{llvm.get_process_triple()} {','.join(features)} llvmlite {llvmlite.__version__}"
+    return f"{_machine()['features']} llvmlite {llvmlite.__version__}"
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    return _machine()["cpu"]
 
 
 @functools.cache
-def _initialize() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def _machine() -> dict[str, str]:
+    """What LLVM says about this machine. It is asked once after every start of the machine, while
+    which the processor stays the same: to ask it is to import it."""
+    boot = _boot()
+    key = None if boot is None else cache.key("machine", boot, llvmlite.__version__)
+    stored = None if key is None else cache.get(key)
+    if stored is not None and {"features", "cpu"} == stored.header.keys():
+        return stored.header
+    import llvmlite.binding as llvm
+
+    features = sorted(f for f, on in llvm.get_host_cpu_features().items() if on)
+    found = {
+        "features": f"{llvm.get_process_triple()} {','.join(features)}",
+        "cpu": llvm.get_host_cpu_name(),
+    }
+    if key is not None:
+        cache.put(key, found)
+    return found
 
 
-def _target_machine() -> Any:
-    """A new one for every engine, which owns it and frees it."""
-    _initialize()
-    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()
+def _boot() -> str | None:
+    """Linux's name for the time since the machine was started; None elsewhere."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+# --------------------------------------------------------------------------- code
 
 
 class LoadedCode:
@@ -38,15 +66,17 @@ class LoadedCode:
     other's symbols."""
 
     def __init__(self, *objects: bytes) -> None:
-        machine = _target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        for code in objects:
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
+        self._code: elf.Image | _Engine
+        try:
+            if not elf.is_supported():
+                raise elf.UnsupportedError("this platform")
+            self._code = elf.Image(objects, _outside)
+        except elf.UnsupportedError:
+            self._code = _Engine(objects)
 
     def address(self, symbol: str) -> int:
         """Where a function or a variable is. Raises RuntimeError for a symbol that is not there."""
-        found: int = self._engine.get_function_address(symbol)
+        found = self._code.address(symbol)
         if not found:
             raise RuntimeError(f"object code without {symbol}")
         return found
@@ -54,4 +84,52 @@ class LoadedCode:
     def publish(self, symbols: Sequence[str]) -> None:
         """Let code that is loaded later find these symbols by name."""
         for symbol in symbols:
-            llvm.add_symbol(symbol, self.address(symbol))
+            _published[symbol] = self.address(symbol)
+
+
+_published: dict[str, int] = {}
+
+
+def _outside(symbol: str) -> int:
+    """The address of a published symbol, or of one of the C library."""
+    found = _published.get(symbol)
+    if found is not None:
+        return found
+    try:
+        address = ctypes.cast(getattr(_c_library(), symbol), ctypes.c_void_p).value
+    except AttributeError:
+        raise elf.UnsupportedError(f"{symbol} is nowhere") from None
+    assert address is not None
+    return address
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+class _Engine:
+    """LLVM's own loader."""
+
+    def __init__(self, objects: Sequence[bytes]) -> None:
+        import llvmlite.binding as llvm
+
+        for symbol, address in _published.items():
+            llvm.add_symbol(symbol, address)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+        for code in objects:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def address(self, symbol: str) -> int | None:
+        found: int = self._engine.get_function_address(symbol)
+        return found
+
+
+def _target_machine() -> Any:
+    """A new one for every engine, which owns it and frees it."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()

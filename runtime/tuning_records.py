@@ -8,15 +8,12 @@ is no choice, counts as absent. Left to others: measuring (`tuning`).
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from ..compiler.tuning import CANDIDATES, STATIC, Tuning
 from . import cache
-from .loading import machine_key
+from .loading import machine_key, processor
 from .source import Source
 from .transforms import Transform
 
@@ -53,10 +50,5 @@ def _key(source: Source, name: str, t: Transform | None) -> str:
     if t is not None and t.kind == "donate":
         t = t.inner  # the same function, which alone can be called again and again
     imports = sorted(source.index.imports.values())
-    return cache.key("tuning", source.text, *imports, name, str(t), _machine())
-
-
-@functools.cache
-def _machine() -> str:
-    """What times depend on: the name of the CPU as well as its features."""
-    return f"{llvm.get_host_cpu_name()} {machine_key()}"
+    # times depend on the CPU itself as well as on its features
+    return cache.key("tuning", source.text, *imports, name, str(t), processor(), machine_key())

@@ -26,6 +26,7 @@ from .dtypes import BOOL
 from .emit import emit
 from .emit_packed import contraction_scratch, emit_rows
 from .emit_parallel import may_fail, operations, splittable
+from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Frame, Target
 from .instructions import I1, I8, I64
@@ -260,6 +261,7 @@ class _Part(_Rows):
 
     def run(self, code: _Code) -> None:
         b, band = self.b, code.band
+        not_hot(self.function)
         low, high, number, block, memory = self.function.args[_ENTRY:]
         table = self.table(code)
         self.point_to_sums(band, table, number)
@@ -289,6 +291,7 @@ class _Part(_Rows):
 class _Whole(_Rows):
     def run(self, code: _Code, part: ir.Function, scratch: Dim) -> None:
         b, band = self.b, code.band
+        not_hot(self.function)
         none, one = constant(I64, 0), constant(I64, 1)
         common = list(self.function.args)
         memory = self.moved(common[2], self.size(scratch))
@@ -397,7 +400,7 @@ def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:
     """The part of a number, as the pool calls it."""
     f = ir.Function(module, fork_join.PART, f"{part.name}_of")
     f.linkage = "internal"
-    f.attributes.add("nounwind")
+    not_hot(f)
     context, number, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     types = [POINTER] * (1 + _ENTRY) + [I64] * 3

@@ -19,6 +19,7 @@ from .dims import Dim, dim, product
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
+from .entry_builder import not_hot
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
@@ -141,7 +142,7 @@ def _with_ranges(
     """`own`, which takes its ranges one by one, as the routine calls it."""
     f = ir.Function(module, packed_task.STEP, f"{nest.name}_ranges")
     f.linkage = "internal"
-    f.attributes.add("nounwind")
+    not_hot(f)
     task, ranges, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     args = [packed_task.word(b, task, k, POINTER) for k in packed_task.ENTRY]
@@ -158,6 +159,7 @@ class _Task(Frame):
     def run(self, c: Contraction, own: _Own, scratch: Dim | None) -> None:
         """`scratch`: where the panels stand in the arena; None if they, and the rows, are given."""
         b, direct, shape = self.b, own.direct, own.shape
+        not_hot(self.function)
         common = list(self.function.args[: len(packed_task.ENTRY)])
         given = list(self.function.args[len(packed_task.ENTRY) :])
         loops = packed_task.loops_of(c)

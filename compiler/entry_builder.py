@@ -163,7 +163,7 @@ def routine(module: ir.Module, name: str, returns: Any, args: Sequence[Any]) -> 
 
 
 def not_hot(f: ir.Function) -> None:
-    """LLVM need not look for the best code: little time is spent in `f` itself. It halves what `f`
-    takes to compile."""
+    """LLVM need not look for the best code: little time is spent in `f` itself. It takes a fifth of
+    the time to compile then (`object_code.quick_code`)."""
     for attribute in ("nounwind", "noinline", "optnone"):
         f.attributes.add(attribute)

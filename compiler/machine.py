@@ -60,12 +60,12 @@ def data_layout(machine: Machine) -> str:
     return str(target_machine(machine).target_data)
 
 
-def target_machine(machine: Machine) -> llvm.TargetMachine:
-    """One of the caller's own: no two threads may use the same."""
+def target_machine(machine: Machine, level: int = 2) -> llvm.TargetMachine:
+    """One of the caller's own: no two threads may use the same. `level`: LLVM's, 0 to 3."""
     if machine != host():
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
     cpu = "x86-64" if machine.triple.startswith("x86_64") else ""
     return llvm.Target.from_triple(machine.triple).create_target_machine(
-        cpu=cpu, features=machine.features, opt=2, reloc="pic", codemodel="default", jit=False
+        cpu=cpu, features=machine.features, opt=level, reloc="pic", codemodel="default", jit=False
     )

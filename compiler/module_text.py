@@ -7,6 +7,7 @@ others, and all that has metadata, are left to llvmlite.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,17 +16,58 @@ from llvmlite.ir import instructions as ins
 
 
 def module_text(module: ir.Module) -> str:
+    text = _Text()
+    return _whole(module, [text.piece(x) for x in module.globals.values()])
+
+
+def split_text(module: ir.Module) -> tuple[str, str]:
+    """The same as two modules that find each other's symbols. The second has the functions that are
+    not worth LLVM's best (`optnone`): it may be translated at a level of its own, which LLVM has
+    for modules alone. It is empty if there are none."""
+    text = _Text()
+    everything = module.globals.items()
+    pieces = {name: text.piece(x) for name, x in everything}
+    functions = {n for n, x in everything if isinstance(x, ir.Function) and x.blocks}
+    cold = {n for n in functions if "optnone" in module.globals[n].attributes}
+    if not cold:
+        return _whole(module, list(pieces.values())), ""
+    named = {name: set(_NAME.findall(piece)) for name, piece in pieces.items()}
+    uses = [set[str]().union(*(named[n] for n in half)) for half in (functions - cold, cold)]
+    variables = {n for n, x in everything if getattr(x, "initializer", None) is not None}
+    for name in variables - uses[0]:
+        cold.add(name)
+        uses[1] |= named[name]
+    halves: tuple[list[str], list[str]] = ([], [])
+    for name, x in everything:
+        here, there = (1, 0) if name in cold else (0, 1)
+        if name not in functions | variables:  # declared only
+            for k in (here, there):
+                halves[k].append(pieces[name])
+        elif name not in uses[there]:
+            halves[here].append(pieces[name])
+        else:
+            halves[here].append(pieces[name].replace(" internal ", " ", 1))
+            halves[there].append(_declaration(x))
+    return _whole(module, halves[0]), _whole(module, halves[1])
+
+
+_NAME = re.compile('@"([^"]*)"')
+
+
+def _declaration(x: ir.Function | ir.GlobalVariable) -> str:
+    if isinstance(x, ir.GlobalVariable):
+        return f'@"{x.name}" = external global {x.value_type}'
+    t = x.function_type
+    return f'declare {t.return_type} @"{x.name}"({", ".join(map(str, t.args))})'
+
+
+def _whole(module: ir.Module, pieces: list[str]) -> str:
     lines = [
         f'target triple = "{module.triple}"',
         f'target datalayout = "{module.data_layout}"',
         *(t.get_declaration() for t in module.get_identified_types().values()),
+        *pieces,
     ]
-    text = _Text()
-    for x in module.globals.values():
-        if isinstance(x, ir.Function) and x.blocks:
-            lines += text.function(x)
-        else:
-            lines.append(str(x))
     return "\n".join([*lines, *module._get_metadata_lines(), ""])
 
 
@@ -52,6 +94,10 @@ class _Text:
             ins.InsertElement: self.element,
             ins.ShuffleVector: self.element,
         }
+
+    def piece(self, x: Any) -> str:
+        """All of a function or a variable."""
+        return "\n".join(self.function(x)) if isinstance(x, ir.Function) and x.blocks else str(x)
 
     def function(self, f: ir.Function) -> Iterator[str]:
         head: list[str] = []

@@ -25,8 +25,8 @@ from .instructions import I1, I64
 from .llvm_vector import TargetModule, constant, intrinsic
 from .loops import Buffer, Loop, Nest
 from .machine import Machine, data_layout, host, initialize, target_machine
-from .module_text import module_text
-from .object_code import object_code, optimized
+from .module_text import split_text
+from .object_code import object_code, optimized, translated
 from .packed import Contraction
 from .packed_blocks import contraction_module
 from .records import dataclass
@@ -245,20 +245,20 @@ class Loaded:
     engine: llvm.ExecutionEngine
 
 
-def entry_code(machine: Machine) -> bytes:
+def entry_code(machine: Machine) -> list[bytes]:
     """Object code of the entry that all functions share."""
     from .entry_code import entry_module
 
-    return object_code(optimized(module_text(entry_module()), machine), machine)
+    return translated(split_text(entry_module()), machine)
 
 
-def contraction_code(element: str, machine: Machine) -> bytes:
+def contraction_code(element: str, machine: Machine) -> list[bytes]:
     """Object code of the routines that functions with contractions call."""
     t = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[element]
     module = contraction_module(CpuTarget(machine.registers), t)
     module.triple = machine.triple
     module.data_layout = data_layout(machine)
-    return object_code(optimized(module_text(module), machine), machine)
+    return translated(split_text(module), machine)
 
 
 @cache
@@ -269,14 +269,14 @@ def _routines() -> list[llvm.ExecutionEngine]:
     pool.triple = host().triple
     add_pool(pool)
     code = object_code(optimized(str(pool), host()), host())
-    engines = [_published(code, POOL)]
+    engines = [_published([code], POOL)]
     for element, names in PRODUCTS.items():
         engines.append(_published(contraction_code(element, host()), names))
     return engines
 
 
-def _published(code: bytes, names: Sequence[str]) -> llvm.ExecutionEngine:
-    engine = _engine(code)
+def _published(code: Sequence[bytes], names: Sequence[str]) -> llvm.ExecutionEngine:
+    engine = _engine(*code)
     for name in names:
         if llvm.address_of_symbol(name) is None:  # else the run time's own, which has workers
             llvm.add_symbol(name, engine.get_function_address(name))
@@ -292,10 +292,11 @@ def load(code: bytes) -> Loaded:
     )
 
 
-def _engine(code: bytes) -> llvm.ExecutionEngine:
+def _engine(*objects: bytes) -> llvm.ExecutionEngine:
     initialize()
     empty = llvm.parse_assembly("")
     engine = llvm.create_mcjit_compiler(empty, target_machine(host()))  # which it owns
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    for code in objects:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _entry_lock = threading.Lock()
 _pools: list[Pool] = []  # one, once the entry is loaded
-_started: dict[str, Later[tuple[bytes, bool]]] = {}
+_started: dict[str, Later[tuple[list[bytes], bool]]] = {}
 _starting = threading.Lock()
 
 
@@ -72,8 +72,7 @@ def native_of_graph(
         try:
             signature = from_json(stored.header["signature"])
             checks = [Check(*c) for c in stored.header["checks"]]
-            data = io.BytesIO(stored.data)
-            code = [data.read(size) for size in stored.header["objects"]]
+            code = _objects(stored)
         except (KeyError, TypeError, ValueError):
             pass  # written by something else: compile anew
         else:
@@ -99,7 +98,7 @@ def compiled(
         from ..compiler import build, pipeline, target_cpu
         from ..compiler.band_nests import BandNest
         from ..compiler.machine import host
-        from ..compiler.module_text import module_text
+        from ..compiler.module_text import split_text
         from ..compiler.object_code import Jobs, cores
         from ..compiler.packed import Contraction
         from ..compiler.python_entry import add_entry
@@ -124,11 +123,16 @@ def compiled(
                     break
                 if "tdsl_run" in module.globals:
                     add_entry(module, ready, arrays)
-                text = module_text(module)
-            jobs.start(text)
+                halves = split_text(module)
+            jobs.start(halves)
         code = jobs.results()
     checks = [Check(c.tensor, c.position) for c in stages.loops.checks]
     return code, signature_of(ready), checks
+
+
+def _objects(stored: cache.Entry) -> list[bytes]:
+    data = io.BytesIO(stored.data)
+    return [data.read(size) for size in stored.header["objects"]]
 
 
 def _load(code: Sequence[bytes], owner: Owner) -> Native:
@@ -150,7 +154,7 @@ def shared_entry() -> Entry:
     """The native entry that all functions share."""
     code = _code("entry")
     with stage("load"):
-        loaded = LoadedCode(code)
+        loaded = LoadedCode(*code)
         _pools.append(Pool(loaded, usual()))
         return Entry(loaded, slow_call, out_of_range)
 
@@ -172,7 +176,7 @@ def contractions(element: str) -> LoadedCode:
     """The routines of large contractions, which all functions share and find by name."""
     code = _code(f"contractions {element}")
     with stage("load"):
-        loaded = LoadedCode(code)
+        loaded = LoadedCode(*code)
         loaded.publish(PRODUCTS[element])
         return loaded
 
@@ -186,7 +190,7 @@ def _start(what: str) -> None:
             _started[what] = Later(lambda: _once_per_machine(what))
 
 
-def _code(what: str) -> bytes:
+def _code(what: str) -> list[bytes]:
     started = _started.get(what)
     try:
         code, is_stored = _once_per_machine(what) if started is None else started.result()
@@ -194,16 +198,18 @@ def _code(what: str) -> bytes:
         _started.pop(what, None)  # to be tried again
         raise
     if not is_stored:  # not by the thread: it may be lost in the middle of a file
-        cache.put(cache.key(what, machine_key()), {}, code)
+        cache.put(
+            cache.key(what, machine_key()), {"objects": [len(x) for x in code]}, b"".join(code)
+        )
     return code
 
 
-def _once_per_machine(what: str) -> tuple[bytes, bool]:
+def _once_per_machine(what: str) -> tuple[list[bytes], bool]:
     """The code of `entry`, or of `contractions` of an element type: from the disk cache, where it
     was compiled before; and whether it was."""
     stored = cache.get(cache.key(what, machine_key()))
-    if stored is not None:
-        return stored.data, True
+    if stored is not None and "objects" in stored.header:
+        return _objects(stored), True
     with stage("shared entry" if what == "entry" else "contractions"):
         from ..compiler import target_cpu
         from ..compiler.machine import host

@@ -200,7 +200,7 @@ def test_frames_of_freed_code_are_forgotten() -> None:
 
 @pytest.fixture(scope="module")
 def objects() -> list[bytes]:
-    return [entry_code(host()), contraction_code("f64", host()), object_of(MAIN)]
+    return [entry_code(host())[0], contraction_code("f64", host())[0], object_of(MAIN)]
 
 
 def outside(symbol: str) -> int:

@@ -37,7 +37,8 @@ from .loops import (
     values_of,
     verify_nest,
 )
-from .packed import Contraction, contraction_text, rebuilt
+from .packed import Contraction, rebuilt
+from .packed_text import contraction_text
 from .plan import MOST_PARTS, BandRoom
 from .records import dataclass
 

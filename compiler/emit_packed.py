@@ -19,6 +19,7 @@ from .dims import Dim, dim, product
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
+from .emit_strip import emit_strip, strip_room
 from .entry_builder import not_hot
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
@@ -98,7 +99,12 @@ def _own(
         own = Pack(target, module, operand, dims, param_count, width, shape.lanes).run()
         return _with_ranges(module, own, operand.nest, places)
 
-    packs = pack("left", c.left, shape.rows), pack("right", c.right, shape.columns)
+    left = pack("left", c.left, shape.rows)
+    if c.strip is None:
+        packs = left, pack("right", c.right, shape.columns)
+    else:
+        strip = emit_strip(target, module, c, c.strip, dims, param_count, shape)
+        packs = left, _with_ranges(module, strip, c.right.nest, places)
     rest = None
     if c.rest is not None:
         own = emit(target, module, tile(c.rest, target.registers), dims, param_count)
@@ -118,6 +124,7 @@ def _is_shared(c: Contraction, nest: Nest, shape: Panels, target: Target) -> boo
         or right is None
         or known == {False, True}  # a known size makes code of its own faster
         or c.batch
+        or c.window is not None
         or c.rest is not None
         or a.guard is not None
         or not (isinstance(a.value, Apply) and a.value.name == "mul")
@@ -193,6 +200,12 @@ class _Task(Frame):
         words[packed_task.LEFT_BYTES], words[packed_task.BYTES] = left_bytes, both
         number(packed_task.INNER, c.inner)
         number(packed_task.BATCHES, max(1, len(c.batch)))
+        is_window = c.window is not None and not c.batch
+        number(packed_task.FIRST, packed_task.AT_WINDOW if is_window else packed_task.AT_BATCH)
+        number(packed_task.WINDOW, 1)
+        if c.strip is not None:
+            number(packed_task.STRIP, 1)
+            words[packed_task.WINDOW] = strip_room(b, self.size, c, c.strip, shape)[0]
         steps = [dict(c.store.offset.terms)]
         starts = (packed_task.LEFT_START, packed_task.RIGHT_START)
         for side, start, operand, pack in zip(
@@ -256,7 +269,7 @@ class _Task(Frame):
 # --------------------------------------------------------------------------- memory
 
 _SLACK = 64 * 64
-"""Bytes: a transposed panel's last stores pass its end."""
+"""Bytes: a transposed panel's last stores pass its end, and reads a strip's."""
 
 
 def panel_bytes(
@@ -272,6 +285,8 @@ def panel_bytes(
         raw = b.mul(b.mul(side, depth), element)
         out.append(b.and_(b.add(raw, constant(I64, 2 * _SLACK - 1)), constant(I64, -_SLACK)))
     left, right = out
+    if c.strip is not None:
+        right = b.add(strip_room(b, size, c, c.strip, shape)[1], constant(I64, _SLACK))
     return left, b.add(left, right)
 
 

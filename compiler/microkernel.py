@@ -16,7 +16,7 @@ fused additions in the order of k, whatever the tile it falls into; `accumulate`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import llvmlite.ir as ir
@@ -109,7 +109,7 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return intrinsic(b, "llvm.smin", [x, y])
 
 
-def multiply(module: ir.Module, tile: Panels) -> None:
+def multiply(module: ir.Module, tile: Panels) -> ir.Function:
     function = ir.Function(module, SIGNATURE, tile.routine)
     function.linkage = "internal"
     function.attributes.add("nounwind")
@@ -135,32 +135,48 @@ def multiply(module: ir.Module, tile: Panels) -> None:
                 b.icmp_signed("==", rows, constant(I64, tile.rows)),
                 b.icmp_signed("==", columns, width),
             )
-            _prefetch(b, tile, b.gep(at, [b.mul(row, constant(I64, tile.rows))],
-                                     source_etype=tile.element), row)  # fmt: skip
+            below = b.gep(at, [b.mul(row, constant(I64, tile.rows))], source_etype=tile.element)
+            prefetch(b, tile, side_by_side(b, tile, below), row)
             with b.if_else(full) as (whole, part):
                 with whole:
                     b.call(tiles[tile.rows, tile.vectors], [*operands, at, k, row, accumulate])
                 with part:
                     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
+                    there = side_by_side(b, tile, at), row
+                    here = side_by_side(b, tile, edge), width
+                    counts = [
+                        b.sub(columns, constant(I64, v * tile.lanes)) for v in range(tile.vectors)
+                    ]
                     with b.if_then(going_on):
-                        _copy(b, tile, at, row, edge, width, rows, columns)
+                        copy(b, tile, there, here, rows, counts)
                     args = [*operands, edge, k, width, accumulate]
-                    _some(b, tile, tiles, (rows, columns), args)
-                    _copy(b, tile, edge, width, at, row, rows, columns)
+                    smallest(b, tile, tiles, (rows, columns), args)
+                    copy(b, tile, here, there, rows, counts)
     b.ret_void()
+    return function
 
 
-def _prefetch(b: ir.IRBuilder, tile: Panels, at: ir.Value, row: ir.Value) -> None:
-    """The tile below, to be written: far apart in memory, its rows would each be waited for."""
+def prefetch(b: ir.IRBuilder, tile: Panels, starts: Sequence[ir.Value], row: ir.Value) -> None:
+    """A tile to be written, by the starts of its vectors in the first row: far apart in memory, its
+    rows would each be waited for."""
     hints = [constant(I32, x) for x in (1, 2, 1)]  # for writing, into the second level, data
     for r in range(tile.rows):
-        line = b.gep(at, [b.mul(row, constant(I64, r))], source_etype=tile.element)
-        for first in range(0, tile.columns, ALIGNMENT // tile.bytes):
-            p = b.gep(line, [constant(I64, first)], source_etype=tile.element)
-            intrinsic(b, "llvm.prefetch", [p, *hints], result=VOID)
+        for start in starts:
+            line = b.gep(start, [b.mul(row, constant(I64, r))], source_etype=tile.element)
+            for first in range(0, tile.lanes, ALIGNMENT // tile.bytes):
+                p = b.gep(line, [constant(I64, first)], source_etype=tile.element)
+                intrinsic(b, "llvm.prefetch", [p, *hints], result=VOID)
 
 
-def _some(
+def side_by_side(b: ir.IRBuilder, tile: Panels, at: ir.Value) -> list[ir.Value]:
+    """The starts of a tile's vectors, one after the other from `at` on."""
+    return [
+        b.gep(at, [constant(I64, v * tile.lanes)], source_etype=tile.element)
+        for v in range(tile.vectors)
+    ]
+
+
+def smallest(
     b: ir.IRBuilder,
     tile: Panels,
     tiles: dict[tuple[int, int], ir.Function],
@@ -182,33 +198,28 @@ def _some(
     b.position_at_end(done)
 
 
-def _copy(
+def copy(
     b: ir.IRBuilder,
     tile: Panels,
-    source: ir.Value,
-    source_row: ir.Value,
-    to: ir.Value,
-    to_row: ir.Value,
+    source: tuple[Sequence[ir.Value], ir.Value],
+    to: tuple[Sequence[ir.Value], ir.Value],
     rows: ir.Value,
-    columns: ir.Value,
+    counts: Sequence[ir.Value],
 ) -> None:
-    """A part of a tile, row by row, under masks."""
+    """A part of a tile, row by row, under masks: `counts` elements of each vector. Either side is
+    given by the starts of its vectors and by its row."""
     wide = vector(tile.element, tile.lanes)
     align = constant(I32, tile.bytes)
+    numbers = ", ".join(f"i64 {lane}" for lane in range(tile.lanes))
+    lanes = ir.FormattedConstant(I1, f"<{numbers}>")
+    lanes.type = vector(I64, tile.lanes)
+    masks = [b.icmp_signed("<", lanes, _spread(b, x, tile.lanes)) for x in counts]
     with counted(b, rows, constant(I64, 1)) as r:
-        for v in range(tile.vectors):
-            first = ", ".join(f"i64 {v * tile.lanes + lane}" for lane in range(tile.lanes))
-            lanes = ir.FormattedConstant(I1, f"<{first}>")
-            lanes.type = vector(I64, tile.lanes)
-            poison = ir.Constant(lanes.type, ir.Undefined)
-            spread = b.insert_element(poison, columns, constant(I32, 0))
-            zeros = ir.Constant(vector(I32, tile.lanes), [0] * tile.lanes)
-            mask = b.icmp_signed("<", lanes, b.shuffle_vector(spread, poison, zeros))
+        for v, mask in enumerate(masks):
             here, there = (
-                b.gep(p, [b.add(b.mul(r, row), constant(I64, v * tile.lanes))],
-                      source_etype=tile.element)
-                for p, row in ((source, source_row), (to, to_row))
-            )  # fmt: skip
+                b.gep(starts[v], [b.mul(r, row)], source_etype=tile.element)
+                for starts, row in (source, to)
+            )
             x = intrinsic(
                 b, "llvm.masked.load", [here, align, mask, constant(wide, 0)],
                 result=wide, overload=[wide, POINTER],
@@ -217,6 +228,13 @@ def _copy(
                 b, "llvm.masked.store", [x, there, align, mask],
                 result=VOID, overload=[wide, POINTER],
             )  # fmt: skip
+
+
+def _spread(b: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
+    """`x` in every lane."""
+    poison = ir.Constant(vector(x.type, lanes), ir.Undefined)
+    zeros = ir.Constant(vector(I32, lanes), [0] * lanes)
+    return b.shuffle_vector(b.insert_element(poison, x, constant(I32, 0)), poison, zeros)
 
 
 def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Function:
@@ -228,17 +246,50 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
     f.attributes.add("nounwind")
     f.attributes.add("noinline")
     left, a_next, a_step, right, c, k, row, accumulate = f.args
-    wide = vector(tile.element, tile.lanes)
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    blocks = [f.append_basic_block(name) for name in ("load", "zero", "step", "end")]
-    load, zero, step, end = blocks
+    below = [b.mul(a_next, constant(I64, r)) for r in range(rows)]
+
+    def factors(_: ir.Value, places: Sequence[ir.Value]) -> Factors:
+        pa, pb = places
+        lefts = [b.gep(pa, [x], source_etype=tile.element) for x in below]
+        align = tile.lanes * tile.bytes
+        return lefts, [load_wide(b, tile, pb, v * tile.lanes, align) for v in range(vectors)]
 
     def place(r: int, v: int) -> ir.Value:
         at = b.add(b.mul(row, constant(I64, r)), constant(I64, v * tile.lanes))
         return b.gep(c, [at], source_etype=tile.element)
 
+    steps = [(left, a_step), (right, constant(I64, tile.columns))]
+    chains(b, tile, (rows, vectors), (k, accumulate), place, steps, factors)
+    return f
+
+
+def load_wide(b: ir.IRBuilder, tile: Panels, p: ir.Value, at: int, align: int) -> ir.Value:
+    p = b.gep(p, [constant(I64, at)], source_etype=tile.element)
+    return b.load(p, typ=vector(tile.element, tile.lanes), align=align)
+
+
+Factors = tuple[list[ir.Value], list[ir.Value]]
+"""Of one step of the sums: where the left ones stand, and the vectors of right ones."""
+
+
+def chains(
+    b: ir.IRBuilder,
+    tile: Panels,
+    size: tuple[int, int],
+    ends: tuple[ir.Value, ir.Value],
+    place: Callable[[int, int], ir.Value],
+    steps: Sequence[tuple[ir.Value, ir.Value]],
+    factors: Callable[[ir.Value, Sequence[ir.Value]], Factors],
+) -> None:
+    """The sums of a tile of `size` rows and vectors, whose results stand at `place`, over as many
+    products as `ends` says, from zero or from what stands there. `factors` of each are given its
+    number, and pointers that start and move as `steps` say. Ends the function."""
+    k, accumulate = ends
+    rows, vectors = size
+    wide, f = vector(tile.element, tile.lanes), b.function
+    load, zero, step, end = (f.append_basic_block(x) for x in ("load", "zero", "step", "end"))
     points = [(r, v) for r in range(rows) for v in range(vectors)]
-    below = [b.mul(a_next, constant(I64, r)) for r in range(rows)]
     b.cbranch(b.icmp_signed("!=", accumulate, constant(I64, 0)), load, zero)
     b.position_at_end(zero)
     b.branch(step)
@@ -255,32 +306,22 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
         return phi
 
     at = carried(I64, constant(I64, 0), constant(I64, 0))
-    pa, pb = carried(POINTER, left, left), carried(POINTER, right, right)
+    pointers = [carried(POINTER, start, start) for start, _ in steps]
     sums = {p: carried(wide, constant(wide, 0), old[p]) for p in points}
-    columns = [
-        b.load(b.gep(pb, [constant(I64, v * tile.lanes)], source_etype=tile.element),
-               typ=wide, align=tile.lanes * tile.bytes)
-        for v in range(vectors)
-    ]  # fmt: skip
+    lefts, columns = factors(at, pointers)
     new: dict[tuple[int, int], ir.Value] = {}
-    poison = ir.Constant(wide, ir.Undefined)
-    zeros = ir.Constant(vector(I32, tile.lanes), [0] * tile.lanes)
     for r in range(rows):
-        x = b.gep(pa, [below[r]], source_etype=tile.element)
-        x = b.load(x, typ=tile.element, align=tile.bytes)
-        x = b.insert_element(poison, x, constant(I32, 0))
-        x = b.shuffle_vector(x, poison, zeros)
+        x = _spread(b, b.load(lefts[r], typ=tile.element, align=tile.bytes), tile.lanes)
         for v in range(vectors):
             new[r, v] = intrinsic(b, "llvm.fma", [x, columns[v], sums[r, v]])
     further = b.add(at, constant(I64, 1))
     at.add_incoming(further, step)
-    pa.add_incoming(b.gep(pa, [a_step], source_etype=tile.element), step)
-    pb.add_incoming(b.gep(pb, [constant(I64, tile.columns)], source_etype=tile.element), step)
-    for p in points:
-        sums[p].add_incoming(new[p], step)
+    for p, (_, by) in zip(pointers, steps, strict=True):
+        p.add_incoming(b.gep(p, [by], source_etype=tile.element), step)
+    for point in points:
+        sums[point].add_incoming(new[point], step)
     b.cbranch(b.icmp_signed("<", further, k), step, end)
     b.position_at_end(end)
-    for p in points:
-        b.store(new[p], place(*p), align=tile.bytes)
+    for point in points:
+        b.store(new[point], place(*point), align=tile.bytes)
     b.ret_void()
-    return f

@@ -12,7 +12,7 @@ nest itself stays for small sizes, which are not worth packing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -34,9 +34,7 @@ from .loops import (
     Value,
     conjuncts,
     indices_of,
-    nest_text,
     postorder,
-    value_text,
     values_of,
 )
 from .records import dataclass
@@ -92,6 +90,33 @@ class Operand:
         return x if step is not None and step.const == 1 else None
 
 
+@dataclass(frozen=True)
+class Coordinate:
+    """`Σ step·index`: `kept` is an index whose step is 1, and stands for the sum in a strip."""
+
+    kept: Loop
+    steps: tuple[tuple[Loop, int], ...]
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        return tuple(loop for loop, _ in self.steps)
+
+    @property
+    def dense(self) -> bool:
+        """Whether every value between the lowest and the highest one is one of the sum's."""
+        return all(step in (1, -1) for _, step in self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """The right operand over coordinates: `columns` has the result's columns and reduced indices,
+    `lines` the window and others. Lines are the innermost reduced index of `operand`."""
+
+    operand: Operand
+    columns: Coordinate
+    lines: Coordinate | None
+
+
 @dataclass(frozen=True, eq=False)
 class Contraction:
     """`direct` computes all; for large sizes, blocks of `rows` × `columns` for every value of the
@@ -106,6 +131,8 @@ class Contraction:
     right: Operand
     store: Store
     rest: Nest | None
+    strip: Strip | None = None
+    window: Loop | None = None
 
     @property
     def name(self) -> str:
@@ -128,8 +155,8 @@ class Contraction:
         return max(DEPTH, most if most is not None and most <= SPREAD else SPREAD)
 
 
-def contraction(nest: Nest, registers: Registers) -> Contraction | None:
-    """The parts of `nest`, if it is one."""
+def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contraction | None:
+    """The parts of `nest`, if it is one; `join` allows several indices to be the columns."""
     first, *others = nest.body or (None,)
     if not isinstance(first, Reduce) or not first.loops or len(first.accumulators) != 1:
         return None
@@ -177,7 +204,7 @@ def contraction(nest: Nest, registers: Registers) -> Contraction | None:
     own = [test for test in tests if rows.index in deps[test]]
     free_of_rows = [test for test in tests if rows.index not in deps[test]]
     made = _Factors(nest, first, left, right, _all(own), _all(free_of_rows), deps)
-    group = made.dense(last, sums) if plain else (last,)
+    group = made.dense(last, sums) if plain and join else (last,)
     batch = tuple(k for k in nest.loops if k is not rows and k not in group)
     columns, store = last, sums
     if len(group) > 1:
@@ -406,55 +433,3 @@ def rebuilt(x: Value, made: Mapping[Value, Value]) -> Value:
             return replace(x, gathered=gathered, guard=guard)
         case _:
             return x
-
-
-# --------------------------------------------------------------------------- text
-
-
-def contraction_text(c: Contraction) -> str:
-    """Short pseudo-code: what happens for large sizes, then the nest for small ones."""
-    names = c.right.nest.index_names
-    lines = [f"{c.name}:  # {c.direct.source}"]
-    depth = 1
-
-    def put(text: str) -> None:
-        lines.append("  " * depth + text)
-
-    put("if large:")
-    depth += 1
-    put(f"for {names[c.columns.index]} in 0:{c.columns.extent} by blocks of {COLUMNS}")
-    for loop in c.batch:
-        depth += 1
-        put(f"for {names[loop.index]} in 0:{loop.extent}")
-    depth += 1
-    reduced = ", ".join(f"{names[x.index]} in 0:{x.extent}" for x in c.left.reduced)
-    put(f"for {reduced} by blocks of {DEPTH}")
-    depth += 1
-    _put_pack(put, "right", c.right, names)
-    put(f"for {names[c.rows.index]} in 0:{c.rows.extent} by blocks of {ROWS}")
-    depth += 1
-    _put_pack(put, "left", c.left, names)
-    for name, x in (("left", c.left), ("right", c.right)):
-        if x.finite:
-            put(f"if {name} is not finite: go the direct way")
-    put(f"{c.store.buffer.name} += left @ right")
-    if c.rest is not None:
-        put("after the last block of the sums:")
-        depth += 1
-        lines += ["  " * depth + line for line in nest_text(c.rest).rstrip().split("\n")]
-    depth = 1
-    put("else:")
-    lines += ["  " * 2 + line for line in nest_text(c.direct).rstrip().split("\n")]
-    return "\n".join(lines) + "\n"
-
-
-def _put_pack(put: Callable[[str], None], name: str, x: Operand, names: dict[int, str]) -> None:
-    made: dict[Value, str] = {}
-    for v in postorder([x.value]):
-        made[v] = value_text(v, names, made, put)
-    how = " transposed" if x.transposed else ""
-    if x.guard is not None:
-        for v in postorder([x.guard]):
-            made.setdefault(v, value_text(v, names, made, put))
-        how += f" where {made[x.guard]}"
-    put(f"{name} = panels along {names[x.index]}{how} of {made[x.value]}")

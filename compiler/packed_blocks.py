@@ -18,13 +18,15 @@ from contextlib import ExitStack
 
 import llvmlite.ir as ir
 
+from .block_sizes import depth_blocks, even
 from .entry_builder import Callee, not_hot
 from .fork_join import PARTS_A_THREAD, parallel, threads, up
 from .frame import Target
-from .instructions import I1, I64
-from .llvm_vector import constant, intrinsic
+from .instructions import I1, I8, I64
+from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
-from .packed import COLUMNS, DEPTH, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
+from .microkernel_strip import COUNT, START, multiply_strip
+from .packed import COLUMNS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
 from .packed_direct import add_direct
 from .packed_plain import add_packs
 from .packed_task import (
@@ -34,6 +36,7 @@ from .packed_task import (
     AT_LAST,
     AT_OUTER,
     AT_ROWS,
+    AT_WINDOW,
     BATCHES,
     BYTES,
     DIRECT,
@@ -45,6 +48,7 @@ from .packed_task import (
     ENTRY,
     EXTENT,
     FINITE,
+    FIRST,
     INNER,
     LEFT,
     LEFT_BYTES,
@@ -58,6 +62,8 @@ from .packed_task import (
     REST,
     RIGHT,
     STEP,
+    STRIP,
+    WINDOW,
     WORK,
     contract,
     contract_rows,
@@ -76,11 +82,10 @@ def contraction_module(target: Target, element: ir.Type) -> ir.Module:
     """All routines of one element type."""
     tile = panels(element, target.registers)
     module = ir.Module(f"tdsl_contractions_{suffix(tile)}")
-    multiply(module, tile)
     add_packs(target, module, tile)
     for transposed in (False, True):
         add_direct(target, module, tile, transposed)
-    part = _part(module, tile)
+    part = _part(module, tile, multiply(module, tile), multiply_strip(module, tile))
     _contract(module, tile, part)
     _contract_rows(module, tile, part)
     return module
@@ -91,8 +96,9 @@ NARROW = 1024
 long as its products with about 64 columns."""
 
 FINE, NOT_FINITE = 0, 1  # what becomes of a task
-_FAILED, _TASK, _FIRST, _SHARES = range(4)  # words that all parts are given; FIRST: batch
-_SHARED = (AT_BATCH, AT_COLUMNS, AT_ROWS)  # ranges that may be shared out; of a batch, the first
+_SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS)  # what may be: of a batch, the first index
+_FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST on, of what is
+_SHARES = _FIRST + len(_SHARED)  # shared, where it starts; then, how much a part has
 
 
 def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
@@ -101,7 +107,7 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work = word(b, task, WORK)
-    batch, n, m = extents = [word(b, task, field(k, EXTENT)) for k in _SHARED]
+    batch, window, n, m = extents = [word(b, task, field(k, EXTENT)) for k in _SHARED]
     large = _is_large(b, task, tile)
     directly = f.append_basic_block("directly")
     here = ir.IRBuilder(directly)
@@ -112,20 +118,22 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     b.cbranch(large, onward, directly)
     b.position_at_end(onward)
 
-    # the range that is shared out: of the first batch index, else the longer side
+    # the range that is shared out: of the first batch index, else the window, else the longer side
     count = b.load(threads(module), typ=I64)
-    batches = b.icmp_signed(">=", batch, count)
-    longer = b.icmp_signed(">=", n, m)
-    along = [
-        batches,
-        b.and_(b.not_(batches), longer),
-        b.and_(b.not_(batches), b.not_(longer)),
-    ]
     several = b.icmp_signed(">=", work, constant(I64, WORTH_SHARING))
     count = b.select(several, count, constant(I64, 1))
+    along, free = [], constant(I1, 1)
+    for holds in (
+        b.icmp_signed(">=", batch, count),
+        b.icmp_signed(">=", window, count),
+        b.icmp_signed(">=", n, m),
+        constant(I1, 1),
+    ):
+        along.append(b.and_(free, holds))
+        free = b.and_(free, b.not_(holds))
     # every part packs what it needs of the other operand: few parts, except of a batch
-    many = [b.mul(count, constant(I64, PARTS_A_THREAD)), count, count]
-    steps = [1, tile.columns, tile.rows]
+    many = [b.mul(count, constant(I64, PARTS_A_THREAD)), count, count, count]
+    steps = [1, 1, tile.columns, tile.rows]
     parts = constant(I64, 1)
     words = stack(b, _SHARES + len(_SHARED))
     for k, (x, step, number, shared) in enumerate(zip(extents, steps, many, along, strict=True)):
@@ -136,7 +144,8 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
         b.store(share, b.gep(words, [constant(I64, _SHARES + k)], source_etype=I64))
     b.store(constant(I64, FINE), words)
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
-    b.store(constant(I64, 0), b.gep(words, [constant(I64, _FIRST)], source_etype=I64))
+    for k in range(len(_SHARED)):
+        b.store(constant(I64, 0), b.gep(words, [constant(I64, _FIRST + k)], source_etype=I64))
     memory = word(b, task, PANELS, POINTER)
     b.call(parallel(module), [part, words, parts, word(b, task, BYTES), memory])
     failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
@@ -158,10 +167,13 @@ def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     words = stack(b, _SHARES + len(_SHARED))
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
     b.store(constant(I64, FINE), words)
-    b.store(low, b.gep(words, [constant(I64, _FIRST)], source_etype=I64))
-    others = (word(b, task, field(x, EXTENT)) for x in _SHARED[1:])
-    for k, share in enumerate([b.sub(high, low), *others]):
-        b.store(share, b.gep(words, [constant(I64, _SHARES + k)], source_etype=I64))
+    for k, place in enumerate(_SHARED):
+        here = b.icmp_signed("==", word(b, task, FIRST), constant(I64, place))
+        whole = word(b, task, field(place, EXTENT))
+        first = b.select(here, low, constant(I64, 0))
+        share = b.select(here, b.sub(high, low), whole)
+        for at, x in ((_FIRST + k, first), (_SHARES + k, share)):
+            b.store(x, b.gep(words, [constant(I64, at)], source_etype=I64))
     b.call(part, [words, constant(I64, 0), memory])
     failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
     with b.if_then(failed, likely=False):
@@ -176,17 +188,21 @@ def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     depth = inner
     for k in (AT_OUTER, AT_LAST):
         depth = b.mul(depth, word(b, task, field(k, EXTENT)))
-    each = b.mul(b.mul(m, n), depth)
+    each = b.mul(b.mul(m, b.mul(n, word(b, task, field(AT_WINDOW, EXTENT)))), depth)
     large = b.and_(
         b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
         b.icmp_signed(">=", word(b, task, WORK), constant(I64, WORTH_PACKING)),
     )
-    for x, least in ((m, tile.rows), (n, tile.lanes // 2), (depth, 8)):
-        large = b.and_(large, b.icmp_signed(">=", x, constant(I64, least)))
+    is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
+    few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
+    for x, least in ((m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))):
+        large = b.and_(large, b.icmp_signed(">=", x, least))
     return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
 
 
-def _part(module: ir.Module, tile: Panels) -> ir.Function:
+def _part(
+    module: ir.Module, tile: Panels, multiply: ir.Function, multiply_strip: ir.Function
+) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
     f.linkage = "internal"
@@ -214,29 +230,28 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         share, whole = word(b, words, _SHARES + k), extent(place)
         all_of_it = b.icmp_signed(">=", share, whole)
         low = b.select(all_of_it, none, b.mul(number, share))
-        if place == AT_BATCH:
-            low = b.add(low, word(b, words, _FIRST))
+        low = b.add(low, word(b, words, _FIRST + k))
         outer[place] = low, minimum(b, b.add(low, share), whole)
     inner, depths = word(b, task, INNER), [extent(AT_OUTER), extent(AT_LAST)]
     panel = [memory, b.gep(memory, [word(b, task, LEFT_BYTES)], source_etype=ir.IntType(8))]
 
-    room = b.sdiv(constant(I64, DEPTH), inner)  # values of the last reduced index
-    room = intrinsic(b, "llvm.smax", [room, one])
-    whole = b.icmp_signed("<=", depths[1], room)
-    last = b.select(whole, depths[1], _even(b, depths[1], room, 1))
-    room = b.select(whole, b.sdiv(room, depths[1]), one)
-    blocks = [_even(b, depths[0], room, 1), last]
+    blocks = depth_blocks(b, inner, depths)
     single = b.and_(*(b.icmp_signed("<=", x, y) for x, y in zip(depths, blocks, strict=True)))
     low_row, high_row = outer[AT_ROWS]
     low_column, high_column = outer[AT_COLUMNS]
     m = b.sub(high_row, low_row)
-    block_rows = _even(b, m, constant(I64, ROWS), tile.rows)
-    block_columns = _even(b, b.sub(high_column, low_column), constant(I64, COLUMNS), tile.columns)
+    block_rows = even(b, m, constant(I64, ROWS), tile.rows)
+    block_columns = even(b, b.sub(high_column, low_column), constant(I64, COLUMNS), tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
+    is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
     in_place = _read_in_place(b, task, b.sub(high_column, low_column))
+    in_place = b.and_(in_place, b.not_(is_strip))
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
     once_left = b.and_(once_left, b.not_(in_place))
-    once_right = b.and_(alone[1], single)
+    low_line, high_line = outer[AT_WINDOW]
+    lines = b.sub(high_line, low_line)
+    block_lines = even(b, lines, word(b, task, WINDOW), 1)
+    once_right = b.and_(alone[1], b.and_(single, b.icmp_signed("<=", lines, block_lines)))
     pack = _packing(module, tile)
 
     def packed(which: int, condition: ir.Value) -> None:
@@ -247,6 +262,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
                 b.ret_void()
 
     put(AT_ROWS, low_row, high_row)
+    put(AT_WINDOW, low_line, high_line)
     for place, x in zip((AT_OUTER, AT_LAST), depths, strict=True):
         put(place, none, x)
     packed(0, once_left)
@@ -267,6 +283,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         others = b.sdiv(product_of_batches(b, task, batches), extent(AT_BATCH))
         at = loops.enter_context(counted(b, b.mul(high, others), one, b.mul(low, others)))
         each_index(b, task, batches, at, put)
+        window = opened(AT_WINDOW, outer[AT_WINDOW], block_lines)
         later, last, here = none, constant(I1, 1), inner
         for place, x, block in zip((AT_OUTER, AT_LAST), depths, blocks, strict=True):
             low, high = opened(place, (none, x), block)
@@ -276,7 +293,9 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
         packed(1, b.not_(once_right))
         rows = opened(AT_ROWS, outer[AT_ROWS], block_rows)
         step = word(b, task, field(AT_ROWS, OUT_STEP))
+        line = word(b, task, field(AT_WINDOW, OUT_STEP))
         out = b.add(sum_of_batches(b, task, ranges, OUT_STEP), columns[0])
+        out = b.add(out, b.mul(window[0], line))
         width = b.sub(columns[1], columns[0])
         # whole tiles of a left operand that is read where it stands; the others are packed
         tiles = b.and_(b.sub(rows[1], rows[0]), constant(I64, -tile.rows))
@@ -286,7 +305,7 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
             at = b.add(out, b.mul(low, step))
             place = b.gep(word(b, task, OUT, POINTER), [at], source_etype=tile.element)
             args = [*left, panel[1], place, b.sub(high, low), width, here, step, later]
-            b.call(module.globals[tile.routine], args)
+            b.call(multiply, args)
 
         with b.if_then(b.icmp_signed("<", rows[0], packed_from)):
             multiplied(rows[0], packed_from, _where_it_stands(b, task, ranges, tile))
@@ -294,8 +313,16 @@ def _part(module: ir.Module, tile: Panels) -> ir.Function:
             put(AT_ROWS, packed_from, rows[1])
             packed(0, b.not_(once_left))
             put(AT_ROWS, *rows)
-            steps = [here, one, constant(I64, tile.rows)]
-            multiplied(packed_from, rows[1], [panel[0], *steps])
+            with b.if_else(is_strip) as (by_strip, by_panels):
+                with by_strip:
+                    at = b.add(out, b.mul(rows[0], step))
+                    place = b.gep(word(b, task, OUT, POINTER), [at], source_etype=tile.element)
+                    sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
+                    args = [*panel, place, *sizes, here, step, line, later]
+                    b.call(multiply_strip, args)
+                with by_panels:
+                    steps = [here, one, constant(I64, tile.rows)]
+                    multiplied(packed_from, rows[1], [panel[0], *steps])
         rest = word(b, task, REST, POINTER)
         wanted = b.icmp_unsigned("!=", b.ptrtoint(rest, I64), none)
         with b.if_then(b.and_(last, wanted)):
@@ -349,6 +376,10 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
     b.call(Callee(about(PACK, POINTER), STEP), [task, ranges, memory])
     with b.if_then(b.icmp_signed("==", about(FINITE, I64), constant(I64, 0))):
         b.ret(constant(I1, 1))
+    is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
+    with b.if_then(b.and_(b.not_(is_left), is_strip)):
+        start = b.gep(memory, [word(b, memory, START)], source_etype=I8)
+        b.ret(b.call(finite(module, tile), [start, word(b, memory, COUNT)]))
     count = b.select(is_left, length(AT_ROWS), length(AT_COLUMNS))
     width = b.select(is_left, constant(I64, tile.rows), constant(I64, tile.columns))
     count = b.mul(up(b, count, width), width)
@@ -356,11 +387,3 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
         count = b.mul(count, x)
     b.ret(b.call(finite(module, tile), [memory, count]))
     return f
-
-
-def _even(b: ir.IRBuilder, size: ir.Value, most: ir.Value, multiple: int) -> ir.Value:
-    """A block's size: at most `most`, a multiple of `multiple`, about the same in all."""
-    one, by = constant(I64, 1), constant(I64, multiple)
-    many = intrinsic(b, "llvm.smax", [up(b, size, most), one])
-    each = b.mul(up(b, up(b, size, many), by), by)
-    return intrinsic(b, "llvm.smax", [each, one])

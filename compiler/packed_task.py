@@ -41,16 +41,19 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     LEFT_START,  # where plain operands and the result start
     RIGHT_START,
     OUT,
+    STRIP,  # whether the right operand's panels are a strip
+    WINDOW,  # of its window, how many values one strip holds
+    FIRST,  # the place of the output's first index, where that is no row: AT_BATCH or AT_WINDOW
     LEFT,
-) = range(4, 19)
+) = range(4, 22)
 # … from LEFT on, and from RIGHT on, about an operand
 PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it; PLAIN: strides say all
 RIGHT = LEFT + SIDE
 RECORDS = RIGHT + SIDE
 # … then a record for each loop
 EXTENT, OUT_STEP, LEFT_STEP, RIGHT_STEP, RECORD = range(5)
-AT_COLUMNS, AT_ROWS, AT_OUTER, AT_LAST, AT_BATCH = range(
-    5
+AT_COLUMNS, AT_ROWS, AT_OUTER, AT_LAST, AT_WINDOW, AT_BATCH = range(
+    6
 )  # its place; the reduced loops outside in
 LOOP_NAMES = ("columns", "rows", "outside", "last")
 FIELD_NAMES = ("extent", "out", "left", "right")
@@ -72,6 +75,7 @@ def loops_of(c: Contraction) -> dict[int, Loop]:
     *outer, last = c.left.reduced[:2]
     found = {AT_COLUMNS: c.columns, AT_ROWS: c.rows, AT_LAST: last}
     found |= dict.fromkeys([AT_OUTER] if outer else [], *outer)
+    found |= {} if c.window is None else {AT_WINDOW: c.window}
     return found | {AT_BATCH + k: loop for k, loop in enumerate(c.batch)}
 
 

@@ -13,7 +13,9 @@ from .artifact import IndexCheck
 from .band_nests import BandNest, band_nest, band_text, verify_band
 from .loops import Nest, nest_text, verify_nest
 from .lower import LoopProgram
-from .packed import Contraction, contraction, contraction_text
+from .packed import Contraction, contraction
+from .packed_strip import with_strip
+from .packed_text import contraction_text
 from .partial_sums import with_partial_sums
 from .plan import Program
 from .records import dataclass
@@ -67,7 +69,9 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
 def _scheduled(nest: Nest, registers: Registers) -> Nest | Contraction:
     tiled = tile(nest, registers)
     found = contraction(nest, registers)
-    return with_partial_sums(tiled) if found is None else replace(found, direct=tiled)
+    if found is None:
+        return with_partial_sums(tiled)
+    return replace(with_strip(found, registers), direct=tiled)
 
 
 def verify_schedule(made: Schedule) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
+from .interrupts import interrupts_held_back
 from .records import dataclass
 from .tile import Registers
 
@@ -38,6 +39,7 @@ class Machine:
 
 
 @cache
+@interrupts_held_back()
 def host() -> Machine:
     """This machine."""
     initialize()
@@ -50,16 +52,19 @@ def host() -> Machine:
 
 
 @cache
+@interrupts_held_back()
 def initialize() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
 
 
 @cache
+@interrupts_held_back()
 def data_layout(machine: Machine) -> str:
     return str(target_machine(machine).target_data)
 
 
+@interrupts_held_back()
 def target_machine(machine: Machine, level: int = 2) -> llvm.TargetMachine:
     """One of the caller's own: no two threads may use the same. `level`: LLVM's, 0 to 3."""
     if machine != host():

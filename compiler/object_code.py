@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
+from .interrupts import interrupts_held_back
 from .machine import Machine, target_machine
 from .stages import stage
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 # --------------------------------------------------------------------------- one module
 
 
+@interrupts_held_back()
 def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
     """The module parsed, verified and cleaned up. The emitter has already shared, hoisted, unrolled
     and vectorised: measured, LLVM's O1 to O3 make nothing faster and take longer than all else."""
@@ -42,10 +44,12 @@ def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
     return module
 
 
+@interrupts_held_back()
 def object_code(module: llvm.ModuleRef, machine: Machine) -> bytes:
     return _emitted(module, target_machine(machine), True)
 
 
+@interrupts_held_back()
 def quick_code(text: str, machine: Machine) -> bytes:
     """Object code of functions in which little time is spent, by the shortest way: measured, in a
     fifth of the time."""
@@ -54,6 +58,7 @@ def quick_code(text: str, machine: Machine) -> bytes:
     return _emitted(module, target_machine(machine, level=0), True)
 
 
+@interrupts_held_back()
 def assembly(module: llvm.ModuleRef, machine: Machine) -> str:
     return _emitted(module, target_machine(machine), False).decode()
 

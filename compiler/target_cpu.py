@@ -22,6 +22,7 @@ from .entry_table import POOL, PRODUCTS
 from .fork_join import add_pool
 from .frame import Frame
 from .instructions import I1, I64
+from .interrupts import interrupts_held_back
 from .llvm_vector import TargetModule, constant, intrinsic
 from .loops import Buffer, Loop, Nest
 from .machine import Machine, data_layout, host, initialize, target_machine
@@ -283,6 +284,7 @@ def _published(code: Sequence[bytes], names: Sequence[str]) -> llvm.ExecutionEng
     return engine
 
 
+@interrupts_held_back()
 def load(code: bytes) -> Loaded:
     """Map object code made for this machine; no LLVM pass runs on it."""
     _routines()
@@ -292,6 +294,7 @@ def load(code: bytes) -> Loaded:
     )
 
 
+@interrupts_held_back()
 def _engine(*objects: bytes) -> llvm.ExecutionEngine:
     initialize()
     empty = llvm.parse_assembly("")

@@ -14,6 +14,7 @@ from typing import Any
 
 import llvmlite
 
+from ..compiler.interrupts import interrupts_held_back
 from . import cache, elf
 
 
@@ -111,6 +112,7 @@ def _c_library() -> ctypes.CDLL:
 class _Engine:
     """LLVM's own loader."""
 
+    @interrupts_held_back()
     def __init__(self, objects: Sequence[bytes]) -> None:
         import llvmlite.binding as llvm
 

@@ -31,6 +31,11 @@ class DType:
         return self.kind == "f"
 
     @property
+    def is_half(self) -> bool:
+        """Whether it is a float of 16 bits."""
+        return self.is_float and self.bits == 16
+
+    @property
     def is_integer(self) -> bool:
         return self.kind in "iu"
 

@@ -2,12 +2,16 @@
 
 In: a simplified `Function`. Out: `Kernels`. First short reductions are written out (`unroll`),
 cheap producers disappear into their readers and expensive invariant parts come out of loops
-(`inline`), and operands get the layout that vectors want (`layout`); then comprehensions over the
-same output indices that want the same tile share a nest, so that a reduction's epilogue, or a value
-and its gradient, see operands while they are in registers.
+(`inline`), operands get the layout that vectors want (`layout`), and products of 16-bit floats are
+summed in f32 (`wide_products`); then comprehensions over the same output indices that want the same
+tile share a nest, so that a reduction's epilogue, or a value and its gradient, see operands while
+they are in registers.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from . import primitives
 from . import scalar as sc
@@ -17,12 +21,14 @@ from .graph import Comp, Function, Node, operands, postorder
 from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
 from .layout import laid_out
-from .lower import preferred_tile
+from .lower import lone_nest, preferred_tile
+from .packed import contraction
 from .passes import with_row_sums
 from .scalar import Scalar
 from .share import shared_parts
 from .tile import Preference, Registers
 from .unroll import unroll
+from .wide_products import with_wide_products
 
 EPILOGUE = 8
 """Operations that a full register tile may be followed by: its code is repeated for every
@@ -35,21 +41,28 @@ def fuse(fn: Function, registers: Registers) -> Kernels:
     fn = inline(fn)
     if registers.tuning.extraction:
         fn = inline(extract(fn))
-    fn = laid_out(fn, registers)
+    fn = with_wide_products(laid_out(fn, registers))
     return Kernels(fn, _grouped(fn, registers))
 
 
 def fuse_in_bands(fn: Function, registers: Registers) -> Kernels:
     """The same with bands, which a CPU runs."""
     kernels = fuse(fn, registers)
-    if not registers.tuning.bands:
-        return kernels
-    kernels = banded(kernels, registers)
-    for change in (shared_parts, with_row_sums):
-        changed = change(kernels)
-        if changed is not None:
-            kernels = banded(Kernels(changed, _grouped(changed, registers)), registers)
-    return kernels
+    if registers.tuning.bands:
+        kernels = banded(kernels, registers)
+        for change in (shared_parts, with_row_sums):
+            changed = change(kernels)
+            if changed is not None:
+                kernels = banded(Kernels(changed, _grouped(changed, registers)), registers)
+    return replace(kernels, gathered=frozenset(_gathered(kernels.kernels, registers)))
+
+
+def _gathered(kernels: Iterable[Kernel], registers: Registers) -> Iterator[Comp]:
+    """The sums of large products, among kernels with an epilogue: others store their sums."""
+    for kernel in kernels:
+        sums = [c for c in kernel.comps if c.reducer is not None]
+        if len(sums) == 1 < len(kernel.comps) and contraction(lone_nest(kernel), registers):
+            yield from sums
 
 
 def _grouped(fn: Function, registers: Registers) -> tuple[Kernel, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from . import primitives, ranges
 from . import scalar as sc
 from .dims import Dim, product, provably_nonnegative
+from .dtypes import F32
 from .facts import last_number
 from .graph import (
     Comp,
@@ -56,9 +57,18 @@ def _copied(node: Input) -> Node:
 
 
 def cost(x: Scalar) -> int:
-    """Of evaluating a body once; reads are free."""
-    operations = (y for y in sc.postorder([x]) if isinstance(y, sc.Op))
+    """Of evaluating a body once; reads are free, and so is widening 16 bits, which halves what is
+    read."""
+    operations = (y for y in sc.postorder([x]) if isinstance(y, sc.Op) and not _is_widening(y))
     return sum(primitives.cost(y.name, last_number(y)) for y in operations)
+
+
+def _is_widening(x: sc.Op) -> bool:
+    match x:
+        case sc.Op("cast", (of,)):
+            return of.dtype.is_half and x.dtype is F32
+        case _:
+            return False
 
 
 # --------------------------------------------------------------------------- inlining

@@ -110,12 +110,22 @@ class _Evaluation:
         roots = [sc.inline_calls(x) for x in (node.body, *(node.target or ()))]
         with np.errstate(all="ignore"):
             body, *at = (self.at(x, everywhere) for x in roots)
+            if node.reducer == "sum" and node.dtype.is_half and node.target is None:
+                body = self.unrounded(roots[0], everywhere)
             body = np.broadcast_to(body, self.extents)
             if node.target is not None:
                 return self.scatter(body, [np.broadcast_to(a, self.extents) for a in at])
             if node.reducer is None:
                 return self.store(body)
             return self.store(self.reduced(body))
+
+    def unrounded(self, x: Scalar, mask: Array) -> Array:
+        """The value of `x`, of 16 bits, in f32; a product, which is exact there, is not rounded."""
+        match x:
+            case sc.Op("mul", (a, b)):
+                return self.at(a, mask).astype(np.float32) * self.at(b, mask).astype(np.float32)
+            case _:
+                return self.at(x, mask).astype(np.float32)
 
     def store(self, x: Array) -> Array:
         return np.array(_in_dtype(x, self.node.dtype), order="C")

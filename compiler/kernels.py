@@ -56,6 +56,9 @@ class Kernels:
     bands: tuple[Band, ...] = ()
     in_place: tuple[tuple[int, Input], ...] = ()
     """Outputs that are written where a parameter stands, which is read by nothing after that."""
+    gathered: frozenset[Comp] = frozenset()
+    """Sums of large products, which gather in memory: where a member of their kernel with the same
+    dtype is stored, else in room of their own."""
 
     def band(self, kernel: int) -> Band | None:
         """The band in which a kernel runs."""

@@ -143,7 +143,7 @@ class _Placing:
         summed = band is not None and k in band.summed
         if band is not None and summed and c.reducer is not None:
             self.parts(c, band)
-        if c in self.stored or (last.get(c, k) == k and c.target is None):
+        if c in self.stored or self.in_registers(c, k):
             return
         until = last.get(c, k)
         name = _fresh(c.name or "t", self.taken)
@@ -167,6 +167,15 @@ class _Placing:
             over = old if old is not None and old.offset == buffer.offset else None
             self.lifetimes.append(Lifetime(buffer, begin, until, over))
         self.stored[c] = (buffer,)
+
+    def in_registers(self, c: Comp, k: int) -> bool:
+        """Whether `c` of kernel `k`, which is no output, has no place: nothing else reads it, and
+        if it is a sum that gathers in memory, it does so in another value's place."""
+        kernel, last = self.kernels.kernels[k], self.last
+        if last.get(c, k) != k or c.target is not None:
+            return False
+        others = (x for x in kernel.comps if x in self.stored or last.get(x, k) != k)
+        return c not in self.kernels.gathered or any(x.dtype is c.dtype for x in others)
 
     def parts(self, c: Comp, band: Band) -> None:
         """Room for the sums of the parts of a band's rows."""

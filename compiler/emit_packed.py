@@ -27,6 +27,7 @@ from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
 from .packed import COLUMNS, ROWS, WORTH_PACKING, Contraction, Operand
+from .packed_split import part_bytes, part_count
 from .records import dataclass
 from .tile import Registers, tile
 from .tuning import STATIC
@@ -198,6 +199,7 @@ class _Task(Frame):
         words[packed_task.WORK] = work
         left_bytes, both = panel_bytes(b, self.size, c, shape)
         words[packed_task.LEFT_BYTES], words[packed_task.BYTES] = left_bytes, both
+        words[packed_task.PARTS] = part_count(b, self.size, c)
         number(packed_task.INNER, c.inner)
         number(packed_task.BATCHES, max(1, len(c.batch)))
         is_window = c.window is not None and not c.batch
@@ -293,9 +295,9 @@ def panel_bytes(
 def contraction_scratch(
     b: ir.IRBuilder, size: Callable[[Dim], ir.Value], c: Contraction, registers: Registers
 ) -> ir.Value:
-    """The bytes that a thread needs."""
+    """The bytes that a thread needs; the first one has those of the sums' parts, too."""
     shape = panels(register_type(c.left.value.dtype), registers)
-    return panel_bytes(b, size, c, shape)[1]
+    return b.add(panel_bytes(b, size, c, shape)[1], part_bytes(b, size, c, shape))
 
 
 def _constant(x: ir.Value) -> ir.Value | None:

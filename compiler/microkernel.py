@@ -210,10 +210,7 @@ def copy(
     given by the starts of its vectors and by its row."""
     wide = vector(tile.element, tile.lanes)
     align = constant(I32, tile.bytes)
-    numbers = ", ".join(f"i64 {lane}" for lane in range(tile.lanes))
-    lanes = ir.FormattedConstant(I1, f"<{numbers}>")
-    lanes.type = vector(I64, tile.lanes)
-    masks = [b.icmp_signed("<", lanes, _spread(b, x, tile.lanes)) for x in counts]
+    masks = [below(b, tile.lanes, x) for x in counts]
     with counted(b, rows, constant(I64, 1)) as r:
         for v, mask in enumerate(masks):
             here, there = (
@@ -228,6 +225,14 @@ def copy(
                 b, "llvm.masked.store", [x, there, align, mask],
                 result=VOID, overload=[wide, POINTER],
             )  # fmt: skip
+
+
+def below(b: ir.IRBuilder, lanes: int, count: ir.Value) -> ir.Value:
+    """The mask of the first `count` lanes."""
+    numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
+    numbered = ir.FormattedConstant(I1, f"<{numbers}>")
+    numbered.type = vector(I64, lanes)
+    return b.icmp_signed("<", numbered, _spread(b, count, lanes))
 
 
 def _spread(b: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:

@@ -7,8 +7,9 @@ In: what the machine offers. Out: a module, compiled once per machine, with (for
 
 and what it stands on: the microkernel, and routines for plain operands (`packed_plain`). It decides
 whether panels pay, shares the result out among threads, goes through it block by block, has both
-operands packed, and calls what follows the sums after the last block of them. `tdsl_contract_rows`
-does so for some values of the first batch index, on the thread that calls it. Left to others: what
+operands packed, and calls what follows the sums after the last block of them. Long sums of few
+results are made in parts (`packed_split`). `tdsl_contract_rows` works on some values of the first
+batch index, on the thread that calls it. Left to others: what
 a task says (`packed_task`), packing (`emit_panels`).
 """
 
@@ -29,6 +30,7 @@ from .microkernel_strip import COUNT, START, multiply_strip
 from .packed import COLUMNS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
 from .packed_direct import add_direct
 from .packed_plain import add_packs
+from .packed_split import add_up
 from .packed_task import (
     ALONE,
     AT_BATCH,
@@ -58,6 +60,7 @@ from .packed_task import (
     OUT_STEP,
     PACK,
     PANELS,
+    PARTS,
     PLAIN,
     REST,
     RIGHT,
@@ -96,8 +99,9 @@ NARROW = 1024
 long as its products with about 64 columns."""
 
 FINE, NOT_FINITE = 0, 1  # what becomes of a task
-_SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS)  # what may be: of a batch, the first index
-_FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST on, of what is
+_SUMMED = (AT_OUTER, AT_LAST)  # in as many parts as the task says
+_SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS, *_SUMMED)  # of a batch, the first index
+_FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST on, of what may be
 _SHARES = _FIRST + len(_SHARED)  # shared, where it starts; then, how much a part has
 
 
@@ -107,7 +111,6 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work = word(b, task, WORK)
-    batch, window, n, m = extents = [word(b, task, field(k, EXTENT)) for k in _SHARED]
     large = _is_large(b, task, tile)
     directly = f.append_basic_block("directly")
     here = ir.IRBuilder(directly)
@@ -118,30 +121,36 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     b.cbranch(large, onward, directly)
     b.position_at_end(onward)
 
-    # the range that is shared out: of the first batch index, else the window, else the longer side
-    count = b.load(threads(module), typ=I64)
+    count, sums = b.load(threads(module), typ=I64), word(b, task, PARTS)
     several = b.icmp_signed(">=", work, constant(I64, WORTH_SHARING))
     count = b.select(several, count, constant(I64, 1))
-    along, free = [], constant(I1, 1)
-    for holds in (
-        b.icmp_signed(">=", batch, count),
-        b.icmp_signed(">=", window, count),
-        b.icmp_signed(">=", n, m),
-        constant(I1, 1),
-    ):
-        along.append(b.and_(free, holds))
-        free = b.and_(free, b.not_(holds))
-    # every part packs what it needs of the other operand: few parts, except of a batch
-    many = [b.mul(count, constant(I64, PARTS_A_THREAD)), count, count, count]
-    steps = [1, 1, tile.columns, tile.rows]
-    parts = constant(I64, 1)
+    batch, window, n, m, outer, _ = (word(b, task, field(k, EXTENT)) for k in _SHARED)
+    summed = b.icmp_signed(">", sums, constant(I64, 1))
+    # the first range that can be shared out is: by which steps, and in how many parts. Every part
+    # packs what it needs of the other operand: few parts, except of a batch
+    ways = {
+        AT_OUTER: (b.and_(summed, b.icmp_signed(">", outer, constant(I64, 1))), 1, sums),
+        AT_LAST: (summed, 1, sums),
+        AT_BATCH: (
+            b.icmp_signed(">=", batch, count),
+            1,
+            b.mul(count, constant(I64, PARTS_A_THREAD)),
+        ),
+        AT_WINDOW: (b.icmp_signed(">=", window, count), 1, count),
+        AT_COLUMNS: (b.icmp_signed(">=", n, m), tile.columns, count),
+        AT_ROWS: (constant(I1, 1), tile.rows, count),
+    }
+    parts, rest = constant(I64, 1), constant(I1, 1)
     words = stack(b, _SHARES + len(_SHARED))
-    for k, (x, step, number, shared) in enumerate(zip(extents, steps, many, along, strict=True)):
-        by = constant(I64, step)
+    for place, (can_be, step, number) in ways.items():
+        x, by = word(b, task, field(place, EXTENT)), constant(I64, step)
+        shared = b.and_(rest, can_be)
+        rest = b.and_(rest, b.not_(can_be))
         share = b.mul(up(b, up(b, x, number), by), by)
         share = b.select(shared, share, x)
         parts = b.select(shared, up(b, x, share), parts)
-        b.store(share, b.gep(words, [constant(I64, _SHARES + k)], source_etype=I64))
+        at = constant(I64, _SHARES + _SHARED.index(place))
+        b.store(share, b.gep(words, [at], source_etype=I64))
     b.store(constant(I64, FINE), words)
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
     for k in range(len(_SHARED)):
@@ -152,7 +161,40 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     fine = f.append_basic_block("fine")
     b.cbranch(failed, directly, fine)
     b.position_at_end(fine)
+    with b.if_then(summed):
+        _finish_sums(b, module, tile, task, parts)
     b.ret(constant(I64, 0))
+
+
+def _finish_sums(
+    b: ir.IRBuilder, module: ir.Module, tile: Panels, task: ir.Value, parts: ir.Value
+) -> None:
+    """The parts of all sums added up, and what follows them."""
+    n, m = (word(b, task, field(k, EXTENT)) for k in (AT_COLUMNS, AT_ROWS))
+    step = word(b, task, field(AT_ROWS, OUT_STEP))
+    sums = [_parts_of_sums(b, task), word(b, task, OUT, POINTER)]
+    b.call(add_up(module, tile), [*sums, parts, m, n, step])
+    ranges = stack(b, 2 * (AT_BATCH + 1))
+    for place in range(AT_BATCH + 1):
+        at = range_at(b, ranges, constant(I64, place))
+        b.store(constant(I64, 0), at)
+        end = b.gep(at, [constant(I64, 1)], source_etype=I64)
+        b.store(word(b, task, field(place, EXTENT)), end)
+    _rest(b, task, ranges, constant(I1, 1))
+
+
+def _parts_of_sums(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
+    """Where they stand: behind the panels of the thread that has them made."""
+    memory = word(b, task, PANELS, POINTER)
+    return b.gep(memory, [word(b, task, BYTES)], source_etype=ir.IntType(8))
+
+
+def _rest(b: ir.IRBuilder, task: ir.Value, ranges: ir.Value, last: ir.Value) -> None:
+    """What follows the sums, after the last block of them."""
+    rest = word(b, task, REST, POINTER)
+    wanted = b.icmp_unsigned("!=", b.ptrtoint(rest, I64), constant(I64, 0))
+    with b.if_then(b.and_(last, wanted)):
+        b.call(Callee(rest, STEP), [task, ranges, ir.Constant(POINTER, None)])
 
 
 def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
@@ -232,7 +274,9 @@ def _part(
         low = b.select(all_of_it, none, b.mul(number, share))
         low = b.add(low, word(b, words, _FIRST + k))
         outer[place] = low, minimum(b, b.add(low, share), whole)
-    inner, depths = word(b, task, INNER), [extent(AT_OUTER), extent(AT_LAST)]
+    inner = word(b, task, INNER)
+    depths = [b.sub(high, low) for low, high in (outer[place] for place in _SUMMED)]
+    summed = b.icmp_signed(">", word(b, task, PARTS), one)
     panel = [memory, b.gep(memory, [word(b, task, LEFT_BYTES)], source_etype=ir.IntType(8))]
 
     blocks = depth_blocks(b, inner, depths)
@@ -263,8 +307,8 @@ def _part(
 
     put(AT_ROWS, low_row, high_row)
     put(AT_WINDOW, low_line, high_line)
-    for place, x in zip((AT_OUTER, AT_LAST), depths, strict=True):
-        put(place, none, x)
+    for place in _SUMMED:
+        put(place, *outer[place])
     packed(0, once_left)
     with ExitStack() as loops:
 
@@ -285,16 +329,20 @@ def _part(
         each_index(b, task, batches, at, put)
         window = opened(AT_WINDOW, outer[AT_WINDOW], block_lines)
         later, last, here = none, constant(I1, 1), inner
-        for place, x, block in zip((AT_OUTER, AT_LAST), depths, blocks, strict=True):
-            low, high = opened(place, (none, x), block)
-            later = b.or_(later, low)
+        for place, block in zip(_SUMMED, blocks, strict=True):
+            first, end = outer[place]
+            low, high = opened(place, (first, end), block)
+            later = b.or_(later, b.sub(low, first))
             here = b.mul(here, b.sub(high, low))
-            last = b.and_(last, b.icmp_signed("==", high, x))
+            last = b.and_(last, b.icmp_signed("==", high, end))
         packed(1, b.not_(once_right))
         rows = opened(AT_ROWS, outer[AT_ROWS], block_rows)
-        step = word(b, task, field(AT_ROWS, OUT_STEP))
+        # a part of the sums is dense, and has no batches
+        step = b.select(summed, extent(AT_COLUMNS), word(b, task, field(AT_ROWS, OUT_STEP)))
+        before = b.select(summed, b.mul(number, b.mul(extent(AT_ROWS), step)), none)
+        start = b.select(summed, _parts_of_sums(b, task), word(b, task, OUT, POINTER))
         line = word(b, task, field(AT_WINDOW, OUT_STEP))
-        out = b.add(sum_of_batches(b, task, ranges, OUT_STEP), columns[0])
+        out = b.add(b.add(sum_of_batches(b, task, ranges, OUT_STEP), before), columns[0])
         out = b.add(out, b.mul(window[0], line))
         width = b.sub(columns[1], columns[0])
         # whole tiles of a left operand that is read where it stands; the others are packed
@@ -303,7 +351,7 @@ def _part(
 
         def multiplied(low: ir.Value, high: ir.Value, left: list[ir.Value]) -> None:
             at = b.add(out, b.mul(low, step))
-            place = b.gep(word(b, task, OUT, POINTER), [at], source_etype=tile.element)
+            place = b.gep(start, [at], source_etype=tile.element)
             args = [*left, panel[1], place, b.sub(high, low), width, here, step, later]
             b.call(multiply, args)
 
@@ -316,17 +364,14 @@ def _part(
             with b.if_else(is_strip) as (by_strip, by_panels):
                 with by_strip:
                     at = b.add(out, b.mul(rows[0], step))
-                    place = b.gep(word(b, task, OUT, POINTER), [at], source_etype=tile.element)
+                    place = b.gep(start, [at], source_etype=tile.element)
                     sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
                     args = [*panel, place, *sizes, here, step, line, later]
                     b.call(multiply_strip, args)
                 with by_panels:
                     steps = [here, one, constant(I64, tile.rows)]
                     multiplied(packed_from, rows[1], [panel[0], *steps])
-        rest = word(b, task, REST, POINTER)
-        wanted = b.icmp_unsigned("!=", b.ptrtoint(rest, I64), none)
-        with b.if_then(b.and_(last, wanted)):
-            b.call(Callee(rest, STEP), [task, ranges, ir.Constant(POINTER, None)])
+        _rest(b, task, ranges, b.and_(last, b.not_(summed)))
     b.ret_void()
     return f
 

@@ -38,6 +38,7 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     WORK,  # multiplications in all
     INNER,  # extents of all reduced loops that have no record
     BATCHES,  # how many batch loops
+    PARTS,  # in how many parts at most the sums are made; these stand behind the panels
     LEFT_START,  # where plain operands and the result start
     RIGHT_START,
     OUT,
@@ -45,7 +46,7 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     WINDOW,  # of its window, how many values one strip holds
     FIRST,  # the place of the output's first index, where that is no row: AT_BATCH or AT_WINDOW
     LEFT,
-) = range(4, 22)
+) = range(4, 23)
 # … from LEFT on, and from RIGHT on, about an operand
 PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it; PLAIN: strides say all
 RIGHT = LEFT + SIDE

@@ -28,7 +28,7 @@ from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
 from .microkernel_strip import COUNT, START, multiply_strip
 from .packed import COLUMNS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
-from .packed_direct import add_direct
+from .packed_direct import add_direct, direct_name, reads_in_place
 from .packed_plain import add_packs
 from .packed_split import add_up
 from .packed_task import (
@@ -239,6 +239,10 @@ def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
     for x, least in ((m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))):
         large = b.and_(large, b.icmp_signed(">=", x, least))
+    # the routine that all share has better tiles for some sizes
+    shared = b.ptrtoint(b.module.globals[direct_name(tile, False)], I64)
+    shared = b.icmp_unsigned("==", word(b, task, DIRECT), shared)
+    large = b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
     return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
 
 

@@ -37,6 +37,7 @@ from .loops import (
     Store,
 )
 from .microkernel import Panels, counted, minimum
+from .packed import WORTH_PACKING
 from .packed_plain import plain_load, plain_loop, plain_step
 from .packed_task import (
     AT_COLUMNS,
@@ -59,8 +60,13 @@ FEW = 4
 """The most rows that make a tile of few rows."""
 
 DEPTH = 64
-"""Of the sums, how many are made at a time for a few rows: as many rows of the right operand are
-read side by side."""
+"""Of the sums, how many terms are added at a time for a few rows: as many rows of the right operand
+are read side by side."""
+
+UNPACKED, WIDE = 24, 256
+"""The most rows that make tiles as the microkernel's, of a right operand that is read where it
+stands: panels of it would cost more than they bring. And the fewest columns, along which it is
+read."""
 
 
 def direct_nest(tile: Panels, transposed: bool) -> Nest:
@@ -94,6 +100,14 @@ def shared_direct(module: ir.Module, tile: Panels, transposed: bool) -> ir.Funct
     return external(module, DIRECT_CALL, direct_name(tile, transposed))
 
 
+def reads_in_place(b: ir.IRBuilder, rows: ir.Value, columns: ir.Value, depth: ir.Value) -> ir.Value:
+    """Whether more than a few rows are few enough for that."""
+    work = b.mul(b.mul(rows, columns), depth)
+    wide = b.icmp_signed(">=", columns, constant(I64, WIDE))
+    large = b.and_(wide, b.icmp_signed(">=", work, constant(I64, WORTH_PACKING)))
+    return b.and_(large, b.icmp_signed("<=", rows, constant(I64, UNPACKED)))
+
+
 def add_direct(target: Target, module: ir.Module, tile: Panels, transposed: bool) -> None:
     """The routine for small sizes."""
     usual = tiled(direct_nest(tile, transposed), target.registers)
@@ -102,8 +116,9 @@ def add_direct(target: Target, module: ir.Module, tile: Panels, transposed: bool
     if not transposed:
         functions += [
             _few_columns(target, module, tile),
-            _few_rows(target, module, tile, 1, 8),
-            _few_rows(target, module, tile, FEW, 4),
+            _few_rows(target, module, tile, (1, 8), DEPTH),
+            _few_rows(target, module, tile, (FEW, 4), DEPTH),
+            _few_rows(target, module, tile, (tile.rows, tile.vectors), DEPTH // 2),
         ]
     f = ir.Function(module, DIRECT_CALL, direct_name(tile, transposed))
     not_hot(f)
@@ -121,6 +136,7 @@ def add_direct(target: Target, module: ir.Module, tile: Panels, transposed: bool
             b.and_(dense, b.and_(narrow, long)),
             b.icmp_signed("<=", rows, constant(I64, 1)),
             b.icmp_signed("<=", rows, constant(I64, FEW)),
+            reads_in_place(b, rows, columns, depth),
         ]
     for test, function in zip(tests, functions[1:], strict=True):
         with b.if_then(test):
@@ -140,10 +156,11 @@ def _few_columns(target: Target, module: ir.Module, tile: Panels) -> ir.Function
 
 
 def _few_rows(
-    target: Target, module: ir.Module, tile: Panels, copies: int, vectors: int
+    target: Target, module: ir.Module, tile: Panels, size: tuple[int, int], depth: int
 ) -> ir.Function:
-    """Vectors run along the columns; the right operand is read some rows at a time, so that these
-    are read from end to end."""
+    """Tiles of some rows and vectors along the columns; the right operand is read `depth` rows at a
+    time, so that these are read from end to end."""
+    copies, vectors = size
     name = f"{direct_name(tile, False)}_{copies}_rows"
     nest = _nest(tile, name, None, AT_COLUMNS)
     rows, columns = nest.loops
@@ -163,7 +180,7 @@ def _few_rows(
     block = emit(target, module, made, DIM_NAMES, 2)
     own = Nest(f"{name}_part", "", (), (), (), {}, (AT_COLUMNS,))
     part = _Part(target, module, own, DIM_NAMES, 2)
-    part.run(block, rows, store)
+    part.run(block, rows, store, depth)
     whole = _Whole(target, module, Nest(name, "", (), (), (), {}), DIM_NAMES, 2)
     whole.run(part.function, nest, columns)
     return whole.function
@@ -172,10 +189,10 @@ def _few_rows(
 class _Part(Frame):
     """`(…, low, high)`: some columns, for one block of the sums after the other."""
 
-    def run(self, block: ir.Function, rows: Loop, store: Store) -> None:
+    def run(self, block: ir.Function, rows: Loop, store: Store, at_a_time: int) -> None:
         b = self.b
         *entry, low, high = self.function.args
-        none, one, step = constant(I64, 0), constant(I64, 1), constant(I64, DEPTH)
+        none, one, step = constant(I64, 0), constant(I64, 1), constant(I64, at_a_time)
         bytes_of = constant(I64, store.buffer.dtype.size)
         out, size = self.pointer(store.buffer), b.mul(b.sub(high, low), bytes_of)
         row_step = self.size(store.offset.coefficient(rows.index) or dim(0))

@@ -44,7 +44,10 @@ def emit_contraction(
     """The function of `c`; `scratch` is where its panels stand in the arena, in bytes."""
     own = _own(target, module, c, dims, param_count)
     nest = tile(replace(c.direct, name=f"{c.name}_direct"), target.registers)
-    if not _is_shared(c, nest, own.shape, target):
+    if _is_plain(c):
+        shared = packed_direct.shared_direct(module, own.shape, c.right.transposed)
+        own = replace(own, shared=shared)
+    if own.shared is None or not _is_alike(c, nest, own.shape, target):
         own = replace(own, direct=emit_nest(target, module, nest, dims, param_count))
     whole = _Task(target, module, c.direct, dims, param_count)
     whole.run(c, own, scratch)
@@ -78,12 +81,14 @@ def emit_rows(
 
 @dataclass(frozen=True)
 class _Own:
-    """The functions of a contraction. `direct` is None where a shared routine does the same;
-    `direct_rows`, in a band, computes some rows."""
+    """The functions of a contraction. `shared` is a shared routine that makes the sums, if there is
+    one, and `direct` None if it does all that the nest would do; `direct_rows`, in a band, computes
+    some rows."""
 
     shape: Panels
     packs: tuple[ir.Function, ir.Function]
     rest: ir.Function | None
+    shared: ir.Function | None = None
     direct: ir.Function | None = None
     direct_rows: ir.Function | None = None
 
@@ -113,32 +118,38 @@ def _own(
     return _Own(shape, packs, rest)
 
 
-def _is_shared(c: Contraction, nest: Nest, shape: Panels, target: Target) -> bool:
-    """Whether a shared routine does, in the same tiles, what `nest` does for small sizes."""
-    total = nest.body[0]
+def _is_plain(c: Contraction) -> bool:
+    """Whether a shared routine can make the sums."""
+    total = c.direct.body[0]
     assert isinstance(total, Reduce)
     (a,) = total.accumulators
-    left, right = c.left.strided, c.right.strided
     known = {x.extent.const is not None for x in (c.rows, c.columns, *c.left.reduced)}
-    if (
-        left is None
-        or right is None
+    return not (
+        c.left.strided is None
+        or c.right.strided is None
         or known == {False, True}  # a known size makes code of its own faster
         or c.batch
         or c.window is not None
-        or c.rest is not None
+        or len(c.left.reduced) > 1
         or a.guard is not None
         or not (isinstance(a.value, Apply) and a.value.name == "mul")
         or (c.right.transposed and not c.left.transposed)
         or {x.index for x in c.direct.loops} != {c.rows.index, c.columns.index}
-    ):
+    )
+
+
+def _is_alike(c: Contraction, nest: Nest, shape: Panels, target: Target) -> bool:
+    """Whether the shared routine does, in the same tiles, what `nest` does for small sizes."""
+    if c.rest is not None:
         return False
+    total = nest.body[0]
+    assert isinstance(total, Reduce)
     usual = replace(target.registers, tuning=STATIC)  # of the routines, which all functions share
     shared = tile(packed_direct.direct_nest(shape, c.right.transposed), usual)
     other = shared.body[0]
     assert isinstance(other, Reduce)
     loops = packed_task.loops_of(c)
-    return len(loops) == 3 and all(
+    return all(
         (loops[y.index].index, y.kind, y.copies, y.lanes) == (x.index, x.kind, x.copies, x.lanes)
         for x, y in zip((*nest.loops, *total.loops), (*shared.loops, *other.loops), strict=True)
     )
@@ -186,7 +197,7 @@ class _Task(Frame):
             words[place] = self.size(dim(x))
 
         words[: len(common)] = common
-        if direct is not None:
+        if own.shared is None:
             words[packed_task.DIRECT] = direct
             words[packed_task.DIRECT_ARGS], words[packed_task.DIRECT_DIMS] = common[:2]
         none = ir.Constant(POINTER, None)
@@ -231,18 +242,19 @@ class _Task(Frame):
                     packed_task.field(place, which), 0 if loop is None else by.get(loop.index, 0)
                 )
         task = packed_task.stack(b, size)
-        if direct is None:
+        if own.shared is not None:
             operands, records = (
                 b.gep(task, [constant(I64, k)], source_etype=I64)
                 for k in (packed_task.LEFT_START, packed_task.RECORDS)
             )
-            shared = packed_direct.shared_direct(b.module, shape, c.right.transposed)
-            words[packed_task.DIRECT] = shared
+            words[packed_task.DIRECT] = own.shared
             words[packed_task.DIRECT_ARGS], words[packed_task.DIRECT_DIMS] = operands, records
+            transposed = c.right.transposed
+            number(packed_task.SHARED, packed_task.TRANSPOSED if transposed else packed_task.USUAL)
         self.write(task, words)
         if direct is None:
             with b.if_then(small):
-                b.ret(b.call(shared, [operands, records, *common[2:]]))
+                b.ret(b.call(own.shared, [operands, records, *common[2:]]))
         if scratch is None:
             b.ret(b.call(packed_task.contract_rows(b.module, shape), [task, *given]))
         else:

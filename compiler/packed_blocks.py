@@ -28,7 +28,7 @@ from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
 from .microkernel_strip import COUNT, START, multiply_strip
 from .packed import COLUMNS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
-from .packed_direct import add_direct, direct_name, reads_in_place
+from .packed_direct import add_direct, reads_in_place
 from .packed_plain import add_packs
 from .packed_split import add_up
 from .packed_task import (
@@ -58,14 +58,17 @@ from .packed_task import (
     LEFT_STEP,
     OUT,
     OUT_STEP,
+    OWN,
     PACK,
     PANELS,
     PARTS,
     PLAIN,
     REST,
     RIGHT,
+    SHARED,
     STEP,
     STRIP,
+    USUAL,
     WINDOW,
     WORK,
     contract,
@@ -113,10 +116,6 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     work = word(b, task, WORK)
     large = _is_large(b, task, tile)
     directly = f.append_basic_block("directly")
-    here = ir.IRBuilder(directly)
-    given = (DIRECT_ARGS, DIRECT_DIMS, *ENTRY[2:])
-    entry = [word(here, task, k, POINTER) for k in given]
-    here.ret(here.call(Callee(word(here, task, DIRECT, POINTER), DIRECT_CALL), entry))
     onward = f.append_basic_block("packed")
     b.cbranch(large, onward, directly)
     b.position_at_end(onward)
@@ -165,6 +164,14 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
         _finish_sums(b, module, tile, task, parts)
     b.ret(constant(I64, 0))
 
+    b.position_at_end(directly)
+    given = (DIRECT_ARGS, DIRECT_DIMS, *ENTRY[2:])
+    entry = [word(b, task, k, POINTER) for k in given]
+    status = b.call(Callee(word(b, task, DIRECT, POINTER), DIRECT_CALL), entry)
+    shared = b.icmp_signed("!=", word(b, task, SHARED), constant(I64, OWN))
+    _rest(b, task, _everything(b, task), shared)
+    b.ret(status)
+
 
 def _finish_sums(
     b: ir.IRBuilder, module: ir.Module, tile: Panels, task: ir.Value, parts: ir.Value
@@ -174,13 +181,18 @@ def _finish_sums(
     step = word(b, task, field(AT_ROWS, OUT_STEP))
     sums = [_parts_of_sums(b, task), word(b, task, OUT, POINTER)]
     b.call(add_up(module, tile), [*sums, parts, m, n, step])
+    _rest(b, task, _everything(b, task), constant(I1, 1))
+
+
+def _everything(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
+    """All ranges in full, where there are no batches."""
     ranges = stack(b, 2 * (AT_BATCH + 1))
     for place in range(AT_BATCH + 1):
         at = range_at(b, ranges, constant(I64, place))
         b.store(constant(I64, 0), at)
         end = b.gep(at, [constant(I64, 1)], source_etype=I64)
         b.store(word(b, task, field(place, EXTENT)), end)
-    _rest(b, task, ranges, constant(I1, 1))
+    return ranges
 
 
 def _parts_of_sums(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
@@ -240,8 +252,7 @@ def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     for x, least in ((m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))):
         large = b.and_(large, b.icmp_signed(">=", x, least))
     # the routine that all share has better tiles for some sizes
-    shared = b.ptrtoint(b.module.globals[direct_name(tile, False)], I64)
-    shared = b.icmp_unsigned("==", word(b, task, DIRECT), shared)
+    shared = b.icmp_signed("==", word(b, task, SHARED), constant(I64, USUAL))
     large = b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
     return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
 

@@ -30,6 +30,7 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     DIRECT,  # the function for small sizes
     DIRECT_ARGS,  # what it is given for the entry's first two
     DIRECT_DIMS,
+    SHARED,  # whether it is a routine that makes sums of plain operands: one of OWN, …
     DIRECT_ROWS,  # the same for a range of the first batch index, or NULL
     REST,  # what follows the sums, or NULL
     PANELS,  # memory for panels
@@ -46,7 +47,8 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     WINDOW,  # of its window, how many values one strip holds
     FIRST,  # the place of the output's first index, where that is no row: AT_BATCH or AT_WINDOW
     LEFT,
-) = range(4, 23)
+) = range(4, 24)
+OWN, TRANSPOSED, USUAL = range(3)
 # … from LEFT on, and from RIGHT on, about an operand
 PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it; PLAIN: strides say all
 RIGHT = LEFT + SIDE

@@ -255,6 +255,28 @@ def test_few_rows_or_columns(dtype: str) -> None:
         assert (np.abs(f(x, y) - exact) <= bound + 1e-30).all(), (m, k, n)
 
 
+@pytest.mark.parametrize("right", ["k, n", "n, k"])
+def test_what_follows_the_sums_of_few_rows_or_columns(right: str) -> None:
+    """A shared routine makes the sums, which are exact here; what follows is the function's own."""
+    product = "x @ y" if right == "k, n" else "x @ transpose(y)"
+    f = tdsl.compile(
+        f"def f(x: f32[m, k], y: f32[{right}], b: f32[n]) -> (f32[m, n], bool[m, n]):\n"
+        f"    z = {product}\n    return relu(z + b), z > 1\n"
+    ).f
+    rng = np.random.default_rng(5)
+    before = tdsl.get_num_threads()
+    try:
+        for m, k, n in ((1, 700, 900), (4, 333, 500), (13, 300, 400), (900, 700, 1), (500, 333, 5)):
+            x, y, b = (rng.integers(-4, 5, s) for s in ((m, k), (k, n), (n,)))
+            args = x, y if right == "k, n" else y.T, b
+            for threads in (1, 3):
+                tdsl.set_num_threads(threads)
+                got, test = f(*(np.ascontiguousarray(v, np.float32) for v in args))
+                assert (got == np.maximum(x @ y + b, 0)).all() and (test == (x @ y > 1)).all()
+    finally:
+        tdsl.set_num_threads(before)
+
+
 def test_a_vector_gives_the_same_bits_for_any_threads() -> None:
     f = tdsl.compile(PROGRAMS["plain"].replace("T[", "f32[")).f
     rng = np.random.default_rng(4)

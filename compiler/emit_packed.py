@@ -16,6 +16,7 @@ import llvmlite.ir as ir
 
 from . import packed_direct, packed_plain, packed_task
 from .dims import Dim, dim, product
+from .dtypes import DType
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
@@ -44,10 +45,10 @@ def emit_contraction(
     """The function of `c`; `scratch` is where its panels stand in the arena, in bytes."""
     own = _own(target, module, c, dims, param_count)
     nest = tile(replace(c.direct, name=f"{c.name}_direct"), target.registers)
-    if _is_plain(c):
-        shared = packed_direct.shared_direct(module, own.shape, c.right.transposed)
-        own = replace(own, shared=shared)
-    if own.shared is None or not _is_alike(c, nest, own.shape, target):
+    d = _plain_dtype(c)
+    if d is not None:
+        own = replace(own, shared=packed_direct.shared_direct(module, d, c.right.transposed))
+    if d is None or not _is_alike(c, nest, d, target):
         own = replace(own, direct=emit_nest(target, module, nest, dims, param_count))
     whole = _Task(target, module, c.direct, dims, param_count)
     whole.run(c, own, scratch)
@@ -101,7 +102,8 @@ def _own(
 
     def pack(side: str, operand: Operand, width: int) -> ir.Function:
         if operand.strided is not None:
-            return packed_plain.shared_pack(module, shape, side, operand.transposed)
+            d = operand.strided.dtype
+            return packed_plain.shared_pack(module, d, side, operand.transposed)
         own = Pack(target, module, operand, dims, param_count, width, shape.lanes).run()
         return _with_ranges(module, own, operand.nest, places)
 
@@ -118,15 +120,17 @@ def _own(
     return _Own(shape, packs, rest)
 
 
-def _is_plain(c: Contraction) -> bool:
-    """Whether a shared routine can make the sums."""
+def _plain_dtype(c: Contraction) -> DType | None:
+    """The dtype of both operands where a shared routine can make the sums, else None."""
     total = c.direct.body[0]
     assert isinstance(total, Reduce)
     (a,) = total.accumulators
     known = {x.extent.const is not None for x in (c.rows, c.columns, *c.left.reduced)}
-    return not (
-        c.left.strided is None
-        or c.right.strided is None
+    left, right = c.left.strided, c.right.strided
+    if (
+        left is None
+        or right is None
+        or left.dtype is not right.dtype
         or known == {False, True}  # a known size makes code of its own faster
         or c.batch
         or c.window is not None
@@ -135,17 +139,19 @@ def _is_plain(c: Contraction) -> bool:
         or not (isinstance(a.value, Apply) and a.value.name == "mul")
         or (c.right.transposed and not c.left.transposed)
         or {x.index for x in c.direct.loops} != {c.rows.index, c.columns.index}
-    )
+    ):
+        return None
+    return left.dtype
 
 
-def _is_alike(c: Contraction, nest: Nest, shape: Panels, target: Target) -> bool:
+def _is_alike(c: Contraction, nest: Nest, d: DType, target: Target) -> bool:
     """Whether the shared routine does, in the same tiles, what `nest` does for small sizes."""
     if c.rest is not None:
         return False
     total = nest.body[0]
     assert isinstance(total, Reduce)
     usual = replace(target.registers, tuning=STATIC)  # of the routines, which all functions share
-    shared = tile(packed_direct.direct_nest(shape, c.right.transposed), usual)
+    shared = tile(packed_direct.direct_nest(d, c.right.transposed), usual)
     other = shared.body[0]
     assert isinstance(other, Reduce)
     loops = packed_task.loops_of(c)
@@ -230,7 +236,8 @@ class _Task(Frame):
                 side + packed_task.ALONE, not {x.index for x in c.batch} & set(operand.nest.ranged)
             )
             plain = operand.strided
-            number(side + packed_task.PLAIN, plain is not None)
+            as_it_is = plain is not None and plain is operand.value
+            number(side + packed_task.PLAIN, as_it_is)
             if plain is not None:
                 words[start] = self.start(plain.buffer, plain.offset.const)
             steps.append({} if plain is None else dict(plain.offset.terms))

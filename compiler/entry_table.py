@@ -127,11 +127,14 @@ def workers_can_sleep() -> bool:
     return platform.system() == "Linux" and platform.machine().lower() in FUTEX
 
 
-# the routines of packed contractions (`packed_blocks`), by element type; first what calls for them
+# the routines of packed contractions (`packed_blocks`), by the dtype of operands
 PRODUCTS = {
     element: (
-        f"tdsl_contract_{element}",
-        f"tdsl_contract_rows_{element}",
+        *(
+            f"tdsl_contract{which}_{element}"
+            for which in ("", "_rows")
+            if element in ("f32", "f64")  # the others are packed as f32
+        ),
         *(
             f"tdsl_pack_{side}{how}_{element}"
             for side in ("left", "right")
@@ -140,5 +143,5 @@ PRODUCTS = {
         f"tdsl_direct_{element}",
         f"tdsl_direct_transposed_{element}",
     )
-    for element in ("f32", "f64")
+    for element in ("f32", "f64", "f16", "bf16")
 }

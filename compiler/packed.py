@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import reduce
 
 from .dims import Dim, dim, product
-from .dtypes import BOOL, F32, F64, I64
+from .dtypes import BOOL, F32, F64, I64, DType
 from .loops import (
     Accumulator,
     Apply,
@@ -79,9 +79,13 @@ class Operand:
 
     @property
     def strided(self) -> Load | None:
-        """The load that is all of it, where nothing but strides sets it apart from others: an array
-        of its dtype, dense along its own index or, if transposed, the innermost reduced one."""
+        """The load that is all of it (but for widening 16 bits), where nothing but strides sets it
+        apart from others: an array of its dtype, dense along its own index or, if transposed, the
+        innermost reduced one."""
         x = self.value
+        match x:
+            case Apply("cast", (Load(dtype=d) as load,)) if d.is_half and x.dtype is F32:
+                x = load
         if not isinstance(x, Load) or x.guard is not None or x.gathered or x.checks:
             return None
         if self.guard is not None or len(self.reduced) > 2 or x.buffer.dtype is not x.dtype:
@@ -137,6 +141,12 @@ class Contraction:
     @property
     def name(self) -> str:
         return self.direct.name
+
+    @property
+    def dtypes(self) -> frozenset[DType]:
+        """Those of which shared routines are wanted: of the sums, and of plain operands."""
+        plain = (x.strided for x in (self.left, self.right))
+        return frozenset({self.left.value.dtype, *(x.dtype for x in plain if x is not None)})
 
     @property
     def inner(self) -> Dim:

@@ -20,10 +20,11 @@ from contextlib import ExitStack
 import llvmlite.ir as ir
 
 from .block_sizes import depth_blocks, even
+from .dtypes import DType
 from .entry_builder import Callee, not_hot
 from .fork_join import PARTS_A_THREAD, parallel, threads, up
 from .frame import Target
-from .instructions import I1, I8, I64
+from .instructions import I1, I8, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
 from .microkernel_strip import COUNT, START, multiply_strip
@@ -78,19 +79,21 @@ from .packed_task import (
     product_of_batches,
     range_at,
     stack,
-    suffix,
     sum_of_batches,
     word,
 )
 
 
-def contraction_module(target: Target, element: ir.Type) -> ir.Module:
-    """All routines of one element type."""
-    tile = panels(element, target.registers)
-    module = ir.Module(f"tdsl_contractions_{suffix(tile)}")
-    add_packs(target, module, tile)
+def contraction_module(target: Target, d: DType) -> ir.Module:
+    """All routines of one dtype of operands; those of 16 bits are packed as f32, whose blocks they
+    share."""
+    tile = panels(register_type(d), target.registers)
+    module = ir.Module(f"tdsl_contractions_{d}")
+    add_packs(target, module, tile, d)
     for transposed in (False, True):
-        add_direct(target, module, tile, transposed)
+        add_direct(target, module, tile, d, transposed)
+    if d.is_half:
+        return module
     part = _part(module, tile, multiply(module, tile), multiply_strip(module, tile))
     _contract(module, tile, part)
     _contract_rows(module, tile, part)

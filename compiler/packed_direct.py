@@ -1,7 +1,7 @@
 """Contractions of plain operands without panels: for small sizes, and for few rows or columns.
 
-In: what the machine offers. Out: functions of the module that all contractions share, for one
-element type:
+In: what the machine offers. Out: functions of the module that all contractions share, for one dtype
+of operands:
 
     i64  tdsl_direct(ptr operands, ptr loops, ptr, ptr), …_transposed
 
@@ -16,6 +16,7 @@ from dataclasses import replace
 import llvmlite.ir as ir
 
 from .dims import dim
+from .dtypes import DType
 from .emit import emit
 from .emit_parallel import emit_nest, operations
 from .entry_builder import not_hot
@@ -50,7 +51,6 @@ from .packed_task import (
     LOOP_NAMES,
     RECORD,
     external,
-    suffix,
     word,
 )
 from .partial_sums import with_partial_sums
@@ -69,19 +69,19 @@ stands: panels of it would cost more than they bring. And the fewest columns, al
 read."""
 
 
-def direct_nest(tile: Panels, transposed: bool) -> Nest:
+def direct_nest(d: DType, transposed: bool) -> Nest:
     """The sums of two plain operands without batches, for small sizes. If `transposed`, both are
     dense along the sum; else the right one is along its own index, the left one need not be."""
     left = AT_LAST if transposed else None
     right = AT_LAST if transposed else AT_COLUMNS
-    return _nest(tile, f"{direct_name(tile, transposed)}_usual", left, right)
+    return _nest(d, f"{_name(d, transposed)}_usual", left, right)
 
 
-def _nest(tile: Panels, name: str, left_dense: int | None, right_dense: int | None) -> Nest:
+def _nest(d: DType, name: str, left_dense: int | None, right_dense: int | None) -> Nest:
     rows, columns = (plain_loop(k, Kind.PARALLEL) for k in (AT_ROWS, AT_COLUMNS))
     last = plain_loop(AT_LAST, Kind.SERIAL)
-    left = plain_load(tile, "left", 0, (rows, last), left_dense)
-    right = plain_load(tile, "right", 1, (columns, last), right_dense)
+    left = plain_load(d, "left", 0, (rows, last), left_dense)
+    right = plain_load(d, "right", 1, (columns, last), right_dense)
     result = Result("sums", left.dtype)
     total = Accumulator(result, "sum", Apply("mul", (left, right), left.dtype), None, None)
     out = Buffer("out", left.dtype, (), "output", 0, dim(0))
@@ -90,14 +90,14 @@ def _nest(tile: Panels, name: str, left_dense: int | None, right_dense: int | No
     return Nest(name, "", (), (rows, columns), body, dict(enumerate(LOOP_NAMES)))
 
 
-def direct_name(tile: Panels, transposed: bool) -> str:
-    return f"tdsl_direct{'_transposed' if transposed else ''}_{suffix(tile)}"
+def _name(d: DType, transposed: bool) -> str:
+    return f"tdsl_direct{'_transposed' if transposed else ''}_{d}"
 
 
-def shared_direct(module: ir.Module, tile: Panels, transposed: bool) -> ir.Function:
+def shared_direct(module: ir.Module, d: DType, transposed: bool) -> ir.Function:
     """The routine for small sizes, as an external symbol. It is given the words from LEFT_START on,
     and those from RECORDS on."""
-    return external(module, DIRECT_CALL, direct_name(tile, transposed))
+    return external(module, DIRECT_CALL, _name(d, transposed))
 
 
 def reads_in_place(b: ir.IRBuilder, rows: ir.Value, columns: ir.Value, depth: ir.Value) -> ir.Value:
@@ -108,19 +108,19 @@ def reads_in_place(b: ir.IRBuilder, rows: ir.Value, columns: ir.Value, depth: ir
     return b.and_(large, b.icmp_signed("<=", rows, constant(I64, UNPACKED)))
 
 
-def add_direct(target: Target, module: ir.Module, tile: Panels, transposed: bool) -> None:
+def add_direct(target: Target, module: ir.Module, tile: Panels, d: DType, transposed: bool) -> None:
     """The routine for small sizes."""
-    usual = tiled(direct_nest(tile, transposed), target.registers)
+    usual = tiled(direct_nest(d, transposed), target.registers)
     functions = [emit_nest(target, module, usual, DIM_NAMES, 2)]
     tests = []
     if not transposed:
         functions += [
-            _few_columns(target, module, tile),
-            _few_rows(target, module, tile, (1, 8), DEPTH),
-            _few_rows(target, module, tile, (FEW, 4), DEPTH),
-            _few_rows(target, module, tile, (tile.rows, tile.vectors), DEPTH // 2),
+            _few_columns(target, module, tile, d),
+            _few_rows(target, module, tile, d, (1, 8), DEPTH),
+            _few_rows(target, module, tile, d, (FEW, 4), DEPTH),
+            _few_rows(target, module, tile, d, (tile.rows, tile.vectors), DEPTH // 2),
         ]
-    f = ir.Function(module, DIRECT_CALL, direct_name(tile, transposed))
+    f = ir.Function(module, DIRECT_CALL, _name(d, transposed))
     not_hot(f)
     b = ir.IRBuilder(f.append_basic_block("entry"))
     if not transposed:
@@ -144,9 +144,9 @@ def add_direct(target: Target, module: ir.Module, tile: Panels, transposed: bool
     b.ret(b.call(functions[0], f.args))
 
 
-def _few_columns(target: Target, module: ir.Module, tile: Panels) -> ir.Function:
+def _few_columns(target: Target, module: ir.Module, tile: Panels, d: DType) -> ir.Function:
     """Vectors run along the sum: the left operand is dense along it, and read once."""
-    nest = _nest(tile, f"{direct_name(tile, False)}_few_columns", AT_LAST, None)
+    nest = _nest(d, f"{_name(d, False)}_few_columns", AT_LAST, None)
     total, store = nest.body
     assert isinstance(total, Reduce)
     rows, columns = nest.loops
@@ -156,13 +156,13 @@ def _few_columns(target: Target, module: ir.Module, tile: Panels) -> ir.Function
 
 
 def _few_rows(
-    target: Target, module: ir.Module, tile: Panels, size: tuple[int, int], depth: int
+    target: Target, module: ir.Module, tile: Panels, d: DType, size: tuple[int, int], depth: int
 ) -> ir.Function:
     """Tiles of some rows and vectors along the columns; the right operand is read `depth` rows at a
     time, so that these are read from end to end."""
     copies, vectors = size
-    name = f"{direct_name(tile, False)}_{copies}_rows"
-    nest = _nest(tile, name, None, AT_COLUMNS)
+    name = f"{_name(d, False)}_{copies}_rows"
+    nest = _nest(d, name, None, AT_COLUMNS)
     rows, columns = nest.loops
     columns = replace(columns, lanes=tile.lanes, copies=vectors)
     total, store = nest.body

@@ -1,7 +1,7 @@
 """Contractions of plain operands: the routines that pack them.
 
 In: what the machine offers. Out: functions of the module that all contractions share, for one
-element type:
+dtype of operands (the panels of f16 and bf16 are f32):
 
     void tdsl_pack_left(ptr task, ptr ranges, ptr panels), …_left_transposed, …_right, …
 
@@ -17,13 +17,25 @@ from collections.abc import Sequence
 import llvmlite.ir as ir
 
 from .dims import Dim, dim, named
-from .dtypes import F32, F64
+from .dtypes import F32, DType
 from .emit_panels import Pack
 from .entry_builder import not_hot
 from .frame import Target
-from .instructions import I64
+from .instructions import I64, memory_type
 from .llvm_vector import constant
-from .loops import Accumulator, Buffer, Kind, Linear, Load, Loop, Nest, Reduce, Result
+from .loops import (
+    Accumulator,
+    Apply,
+    Buffer,
+    Kind,
+    Linear,
+    Load,
+    Loop,
+    Nest,
+    Reduce,
+    Result,
+    Value,
+)
 from .microkernel import POINTER, Panels
 from .packed import Operand
 from .packed_task import (
@@ -41,41 +53,40 @@ from .packed_task import (
     STEP,
     external,
     stack,
-    suffix,
     sum_of_batches,
     word,
 )
 
 
-def add_packs(target: Target, module: ir.Module, tile: Panels) -> None:
+def add_packs(target: Target, module: ir.Module, tile: Panels, d: DType) -> None:
     for transposed in (False, True):
         for side, width in (("left", tile.rows), ("right", tile.columns)):
-            _pack(target, module, tile, side, width, transposed)
+            name = _pack_name(d, side, transposed)
+            operand = _plain_operand(d, side, transposed, f"{name}_ranges")
+            own = Pack(target, module, operand, DIM_NAMES, 1, width, tile.lanes).run()
+            _pack(module, name, own, operand, d, side)
 
 
-def shared_pack(module: ir.Module, tile: Panels, side: str, transposed: bool) -> ir.Function:
-    """The routine that packs a plain operand, as an external symbol."""
-    return external(module, STEP, _pack_name(tile, side, transposed))
+def shared_pack(module: ir.Module, d: DType, side: str, transposed: bool) -> ir.Function:
+    """The routine that packs a plain operand of dtype `d`, as an external symbol."""
+    return external(module, STEP, _pack_name(d, side, transposed))
 
 
-def _pack_name(tile: Panels, side: str, transposed: bool) -> str:
-    return f"tdsl_pack_{side}{'_transposed' if transposed else ''}_{suffix(tile)}"
+def _pack_name(d: DType, side: str, transposed: bool) -> str:
+    return f"tdsl_pack_{side}{'_transposed' if transposed else ''}_{d}"
 
 
 def _pack(
-    target: Target, module: ir.Module, tile: Panels, side: str, width: int, transposed: bool
+    module: ir.Module, name: str, own: ir.Function, operand: Operand, d: DType, side: str
 ) -> None:
     """The packing of a read whose strides are the task's."""
-    name = _pack_name(tile, side, transposed)
-    operand = _plain_operand(tile, side, transposed, f"{name}_ranges")
-    own = Pack(target, module, operand, DIM_NAMES, 1, width, tile.lanes).run()
     f = ir.Function(module, STEP, name)
     not_hot(f)
     task, ranges, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     first, step = (LEFT_START, LEFT_STEP) if side == "left" else (RIGHT_START, RIGHT_STEP)
     moved = sum_of_batches(b, task, ranges, step)
-    start = b.gep(word(b, task, first, POINTER), [moved], source_etype=tile.element)
+    start = b.gep(word(b, task, first, POINTER), [moved], source_etype=memory_type(d))
     args = stack(b, 1)
     b.store(start, args)
     none = ir.Constant(POINTER, None)
@@ -85,10 +96,10 @@ def _pack(
     b.ret_void()
 
 
-def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Operand:
+def _plain_operand(d: DType, side: str, transposed: bool, name: str) -> Operand:
     along = AT_ROWS if side == "left" else AT_COLUMNS
     loops = [plain_loop(k, Kind.SERIAL) for k in (along, AT_OUTER, AT_LAST)]
-    value = plain_load(tile, side, 0, loops, AT_LAST if transposed else along)
+    value = plain_load(d, side, 0, loops, AT_LAST if transposed else along)
     total = Accumulator(Result("panels", value.dtype), "sum", value, None, None)
     nest = Nest(
         name,
@@ -104,12 +115,13 @@ def _plain_operand(tile: Panels, side: str, transposed: bool, name: str) -> Oper
 
 
 def plain_load(
-    tile: Panels, side: str, position: int, loops: Sequence[Loop], contiguous: int | None
-) -> Load:
-    dtype = F32 if tile.bytes == F32.size else F64
-    buffer = Buffer(side, dtype, (), "param", position, dim(0))
+    d: DType, side: str, position: int, loops: Sequence[Loop], contiguous: int | None
+) -> Value:
+    """As it is multiplied: in f32 if `d` has 16 bits."""
+    buffer = Buffer(side, d, (), "param", position, dim(0))
     at = Linear(tuple((x.index, plain_step(x.index, side, contiguous)) for x in loops), dim(0))
-    return Load(buffer, at, (), None, (), True, dtype)
+    load = Load(buffer, at, (), None, (), True, d)
+    return Apply("cast", (load,), F32) if d.is_half else load
 
 
 def plain_loop(place: int, kind: Kind) -> Loop:

@@ -15,6 +15,7 @@ import llvmlite.ir as ir
 
 from .band_nests import BandNest
 from .dims import Dim, provably_positive
+from .dtypes import BY_NAME
 from .emit_band import band_scratch, emit_band
 from .emit_packed import contraction_scratch, emit_contraction
 from .emit_parallel import emit_nest
@@ -255,8 +256,7 @@ def entry_code(machine: Machine) -> list[bytes]:
 
 def contraction_code(element: str, machine: Machine) -> list[bytes]:
     """Object code of the routines that functions with contractions call."""
-    t = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[element]
-    module = contraction_module(CpuTarget(machine.registers), t)
+    module = contraction_module(CpuTarget(machine.registers), BY_NAME[element])
     module.triple = machine.triple
     module.data_layout = data_layout(machine)
     return translated(split_text(module), machine)

@@ -112,7 +112,8 @@ def compiled(
         for nest in loops.nests:
             for part in nest.stages if isinstance(nest, BandNest) else [nest]:
                 if isinstance(part, Contraction):
-                    _start(f"contractions {part.left.value.dtype}")
+                    for d in part.dtypes:
+                        _start(f"contractions {d}")
         jobs = Jobs(host())
         most = target_cpu.PART if cores() > 1 else None
         modules = target_cpu.modules_of(loops, host(), most)
@@ -139,8 +140,8 @@ def _load(code: Sequence[bytes], owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-        for element, (caller, *_) in PRODUCTS.items():
-            if any(caller.encode() in x for x in code):
+        for element, routines in PRODUCTS.items():
+            if any(name.encode() in x for x in code for name in routines):
                 contractions(element)
     with stage("load"):
         return Native(LoadedCode(*code), entry, owner.signature.name, names, owner)

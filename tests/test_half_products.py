@@ -105,14 +105,28 @@ def test_edges_of_sizes(dtype: str) -> None:
 def test_rows_of_a_large_product_are_those_of_small_ones(name: str) -> None:
     f = compiled(name, "bf16")
     rng = np.random.default_rng(2)
-    shape = (77, 1501) if name == "right transposed" else (1501, 77)
+    shape = (277, 1501) if name == "right transposed" else (1501, 277)
     x, y = (
         halved(rng.standard_normal((133, 1501)), "bf16"),
         halved(rng.standard_normal(shape), "bf16"),
     )
-    for many in (9, 40):  # fewer have tiles of their own where nothing follows the sums
+    # the direct way of a transposed right operand is along the sum: fewer rows take another order
+    for many in (9, 40) if name == "right transposed" else (1, 4, 9, 40):
         rows = np.concatenate([f(x[i : i + many], y) for i in range(0, len(x), many)])
         assert f(x, y).tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("name", ["plain", "to f32", "right transposed"])
+def test_few_rows_or_columns(name: str, dtype: str) -> None:
+    f = compiled(name, dtype)
+    rng = np.random.default_rng(8)
+    for m, k, n in ((1, 700, 901), (3, 333, 500), (13, 300, 401), (900, 701, 1), (500, 333, 5)):
+        x, y = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        x, y = halved(x, dtype), halved(y, dtype)
+        given = np.ascontiguousarray(y.T) if name == "right transposed" else y
+        want, magnitude = exactly(x) @ exactly(y), abs(exactly(x)) @ abs(exactly(y))
+        assert_within(f(x, given), want, magnitude, k, dtype)
 
 
 @pytest.mark.parametrize("dtype", HALVES)

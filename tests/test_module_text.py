@@ -10,6 +10,7 @@ import pytest
 import tdsl
 from tdsl.compiler import target_cpu
 from tdsl.compiler.build import Build
+from tdsl.compiler.dtypes import BF16, F16, F32, F64
 from tdsl.compiler.entry_code import entry_module
 from tdsl.compiler.machine import host
 from tdsl.compiler.module_text import module_text
@@ -30,8 +31,8 @@ def _same(module: ir.Module) -> bool:
 def test_what_all_functions_share() -> None:
     assert _same(entry_module())
     target = target_cpu.CpuTarget(host().registers)
-    for element in (ir.FloatType(), ir.DoubleType()):
-        assert _same(target_cpu.contraction_module(target, element))
+    for d in (F32, F64, F16, BF16):
+        assert _same(target_cpu.contraction_module(target, d))
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

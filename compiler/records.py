@@ -114,9 +114,10 @@ def _add_comparison(cls: Any, frozen: bool) -> None:
 
 
 def _values(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda self: tuple([getattr(self, name) for name in names])
+    if not names:
+        return lambda self: ()
+    get = attrgetter(*names)  # of one name, its value, not a tuple of it
+    return get if len(names) > 1 else lambda self: (get(self),)
 
 
 def _add_refusal(cls: Any) -> None:

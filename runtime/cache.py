@@ -90,8 +90,9 @@ def get(name: str) -> Entry | None:
     return Entry(header, raw[start + 8 + length :]) if isinstance(header, dict) else None
 
 
-def put(name: str, header: dict[str, Any], data: bytes = b"") -> None:
-    """Store an entry. A directory that cannot be written is reported once, as a warning."""
+def put(name: str, header: dict[str, Any], data: bytes = b"", *, silent: bool = False) -> None:
+    """Store an entry. A directory that cannot be written is reported once, as a warning, unless
+    `silent`."""
     text = json.dumps(header).encode()
     payload = len(text).to_bytes(8, "little") + text + data
     folder = directory()
@@ -105,7 +106,8 @@ def put(name: str, header: dict[str, Any], data: bytes = b"") -> None:
             _remove(temporary)
             raise
     except OSError as error:
-        _report(folder, error.strerror or str(error))
+        if not silent:
+            _report(folder, error.strerror or str(error))
         return
     _prune(folder)
 

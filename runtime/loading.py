@@ -46,7 +46,7 @@ def _machine() -> dict[str, str]:
         "cpu": llvm.get_host_cpu_name(),
     }
     if key is not None:
-        cache.put(key, found)
+        cache.put(key, found, silent=True)  # what is stored may be read without writing
     return found
 
 

@@ -8,6 +8,7 @@ import ctypes
 import gc
 import random
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -297,3 +298,14 @@ def test_a_record_of_the_machine_that_says_something_else(
     found = own_cache()
     monkeypatch.setattr(cache, "get", lambda key: cache.Entry({"features": "x"}, b""))
     assert own_cache() == found
+
+
+def test_a_place_that_cannot_be_written(
+    own_cache: Callable[[], dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said: what is stored there may be read all the same."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TDSL_CACHE_DIR", str(tmp_path / "file"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert own_cache()["cpu"] == llvm.get_host_cpu_name()

@@ -34,7 +34,7 @@ REASONS: dict[str, dict[str, str]] = {
             "over a head's table of weights in the second-level cache"
         ),
         "conv2d 16×32×32×32 with 64×3×3": (
-            "bound by arithmetic: 84 % of the time is the microkernel, at 150 to 165 GFLOP/s of 185 "
+            "bound by arithmetic: 84 % of the time is the microkernel, 150 to 165 GFLOP/s of 185 "
             "(two vectors hold 30 of 32 columns); packing takes 13 %, half of it the picture for "
             "the kernel's gradient, where every element is packed once for every place of the "
             "window"

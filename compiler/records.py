@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["dataclass", "field"]
 
 _FIELDS = "__dataclass_fields__"
-_OWN_FIELD: Any = vars(dataclasses)["_FIELD"]  # for `dataclasses.fields`: not a ClassVar's
+_OWN_FIELD: Any = vars(dataclasses).get("_FIELD")  # for `dataclasses.fields`: not a ClassVar's
 
 
 def _dataclass(
@@ -53,7 +53,7 @@ def _dataclass(
     return cls
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or _OWN_FIELD is None:  # a Python whose dataclasses are laid out otherwise
     from dataclasses import dataclass as dataclass
 else:
     dataclass = _dataclass

@@ -74,7 +74,7 @@ def _halves(module: ir.Module) -> list[dict[str, bool]]:
 def test_halves_of_what_all_functions_share() -> None:
     assert len(_halves(entry_module())) == 2
     target = target_cpu.CpuTarget(host().registers)
-    for element in (ir.FloatType(), ir.DoubleType()):
+    for element in (F32, F64, BF16):
         assert len(_halves(target_cpu.contraction_module(target, element))) == 2
 
 

@@ -35,7 +35,7 @@ REASONS: dict[str, dict[str, str]] = {
         ),
         "conv2d 16×32×32×32 with 64×3×3": (
             "bound by arithmetic: 84 % of the time is the microkernel, 150 to 165 GFLOP/s of 185 "
-            "(two vectors hold 30 of 32 columns); packing takes 13 %, half of it the picture for "
+            "(two vectors hold 30 of 32 columns); packing takes 12 %, not quite half of it x for "
             "the kernel's gradient, where every element is packed once for every place of the "
             "window"
         ),

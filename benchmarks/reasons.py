@@ -60,9 +60,9 @@ REASONS: dict[str, dict[str, str]] = {
         "1×1024 · 1024×1024, one row": "bound by memory: the right operand is read once",
         "1024×1024 · 1024×1, one column": "bound by memory: the left operand is read once",
         REST: (
-            "packing both operands takes a tenth of a large product; the rest is the microkernel. On "
-            "two threads the figures swing by up to hundreds of times on these two virtual CPUs, "
-            "PyTorch's most: they are not to be read as its speed"
+            "packing both operands takes a tenth of a large product; the rest is the microkernel. "
+            "On two threads the figures swing by up to hundreds of times on these two virtual "
+            "CPUs, PyTorch's most: they are not to be read as its speed"
         ),
     },
     "Elementary functions": {

@@ -21,7 +21,6 @@ from .loops import (
     Buffer,
     Linear,
     Load,
-    Loop,
     Nest,
     Reduce,
     Statement,
@@ -37,15 +36,14 @@ from .primitives import PRIMITIVES
 ENOUGH = 8
 """Additions for every element, behind which reading can hide."""
 
-_Way = tuple[tuple[Dim, Dim | None], ...]
-"""How an access walks: the step of every index and its extent (None: the rows), the largest first.
-"""
+_Way = frozenset[tuple[Dim, Dim | None]]
+"""How an access walks: the step of every index and its extent (None: the rows)."""
 
 
 def asked_ahead(stages: Sequence[Nest | Contraction]) -> list[Nest | Contraction]:
-    outside: dict[str, tuple[Buffer, _Way]] = {}
-    carriers: dict[_Way, tuple[int, int, Linear]] = {}
-    for n, stage in enumerate(stages):
+    wanted: dict[str, tuple[Buffer, _Way]] = {}
+    carriers: dict[_Way, tuple[int, Nest, Linear]] = {}
+    for stage in stages:
         if isinstance(stage, Contraction):
             continue
         cost = _cost_of_a_step(stage)
@@ -54,18 +52,17 @@ def asked_ahead(stages: Sequence[Nest | Contraction]) -> list[Nest | Contraction
             if way is None:
                 continue
             if is_read and buffer.space in ("param", "arena"):
-                outside.setdefault(buffer.name, (buffer, way))
+                wanted.setdefault(buffer.name, (buffer, way))
             if cost >= ENOUGH and (way not in carriers or cost > carriers[way][0]):
-                carriers[way] = cost, n, offset
-    found: dict[int, list[Ahead]] = {}
-    for buffer, way in outside.values():
+                carriers[way] = cost, stage, offset
+    found: dict[Nest | Contraction, list[Ahead]] = {}
+    for buffer, way in wanted.values():
         if way in carriers:
-            _, n, offset = carriers[way]
-            (rows,) = stages[n].ranged  # type: ignore[union-attr]
-            found.setdefault(n, []).append(Ahead(buffer, offset, rows))
+            _, stage, offset = carriers[way]
+            found.setdefault(stage, []).append(Ahead(buffer, offset, stage.ranged[0]))
     return [
-        replace(s, ahead=tuple(found[n])) if n in found and isinstance(s, Nest) else s
-        for n, s in enumerate(stages)
+        replace(s, ahead=tuple(found[s])) if isinstance(s, Nest) and s in found else s
+        for s in stages
     ]
 
 
@@ -77,17 +74,12 @@ def _cost_of_a_step(nest: Nest) -> int:
     """In additions, of what is not the same for all lanes."""
     values = [v for s in _innermost(nest) for v in values_of(s)]
     deps = indices_of(values, frozenset(loop.index for loop in nest.loops))
-    lanes = {loop.index for loop in _loops(nest) if loop.lanes > 1}
+    lanes = {loop.index for loop in nest.every_loop if loop.lanes > 1}
     return sum(
         PRIMITIVES[x.name].cost
         for x in postorder(values)
         if isinstance(x, Apply) and deps[x] & lanes
     )
-
-
-def _loops(nest: Nest) -> Sequence[Loop]:
-    first = nest.body[0]
-    return (*nest.loops, *(first.loops if isinstance(first, Reduce) else ()))
 
 
 def _accesses(nest: Nest) -> Iterator[tuple[Buffer, Linear, bool]]:
@@ -103,12 +95,11 @@ def _accesses(nest: Nest) -> Iterator[tuple[Buffer, Linear, bool]]:
 
 def _way(nest: Nest, offset: Linear) -> _Way | None:
     """None if the access does not walk along rows that lie close together, in lanes."""
-    open_loops = {loop.index: loop for loop in _loops(nest)}
-    if len(nest.ranged) != 1 or any(k not in open_loops for k, _ in offset.terms):
+    if len(nest.ranged) != 1:
         return None
-    lanes = [k for k, c in offset.terms if open_loops[k].lanes > 1 and c.const == 1]
+    loops = {loop.index: loop for loop in nest.every_loop}
     rows = nest.ranged[0]
-    if not lanes or lanes[0] == rows or offset.coefficient(rows) is None or offset.const.terms:
+    in_lanes = any(c.const == 1 and loops[k].lanes > 1 and k != rows for k, c in offset.terms)
+    if not in_lanes or offset.coefficient(rows) is None or offset.const.terms:
         return None
-    steps = [(c, None if k == rows else open_loops[k].extent) for k, c in offset.terms]
-    return tuple(sorted(steps, key=lambda t: (t[1] is not None, str(t))))
+    return frozenset((c, None if k == rows else loops[k].extent) for k, c in offset.terms)

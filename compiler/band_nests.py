@@ -103,8 +103,7 @@ def band_nest(
 
 
 def _shared_extent(nest: Nest) -> Dim:
-    loops = [*nest.loops, *(x for s in nest.body if isinstance(s, Reduce) for x in s.loops)]
-    return next(x.extent for x in loops if x.index in nest.ranged)
+    return next(x.extent for x in nest.every_loop if x.index in nest.ranged)
 
 
 def _row_bytes(nest: Nest) -> dict[str, Dim]:

@@ -75,7 +75,7 @@ class _Emitter(Reductions):
             self.pointer(buffer)
             for _, c in offset.terms:
                 self.size(c)
-        for loop in self.every_loop():
+        for loop in self.nest.every_loop:
             self.size(loop.extent)
         for x in self.nest.ahead:
             self.pointer(x.buffer)

@@ -27,7 +27,7 @@ class Stores(Values):
         step = x.offset.coefficient(x.rows)
         assert step is not None
         by = b.mul(b.sub(high, low), self.size(step * x.buffer.dtype.size))
-        last = next(k for k in self.every_loop() if k.index == x.rows)
+        last = next(k for k in self.nest.every_loop if k.index == x.rows)
         return b.select(b.icmp_signed("<", high, self.size(last.extent)), by, constant(I64, 0))
 
     def ask_ahead(self) -> None:

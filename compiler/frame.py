@@ -20,7 +20,7 @@ import llvmlite.ir as ir
 from .dims import Dim, FloorDiv, provably_positive
 from .instructions import I1, I32, I64, memory_type
 from .llvm_vector import constant, intrinsic, vector
-from .loops import Buffer, Linear, Loop, Nest, Reduce
+from .loops import Buffer, Linear, Loop, Nest
 from .tile import Registers, split_loops
 
 
@@ -122,11 +122,6 @@ class Frame:
     def hoist(self) -> None:
         """Make all that the open loops allow (called by targets after opening one): nothing, where
         a frame has no values of its own."""
-
-    def every_loop(self) -> list[Loop]:
-        """Those of the nest, and of its reductions."""
-        own = (x for s in self.nest.body if isinstance(s, Reduce) for x in s.loops)
-        return [*self.nest.loops, *own]
 
     # ----------------------------------------------------------------- scopes
 

@@ -215,6 +215,12 @@ class Nest:
     """A buffer whose address the caller states."""
     ahead: tuple[Ahead, ...] = ()
 
+    @property
+    def every_loop(self) -> tuple[Loop, ...]:
+        """Those of the output, and of its reductions."""
+        own = (x for s in self.body if isinstance(s, Reduce) for x in s.loops)
+        return (*self.loops, *own)
+
 
 # --------------------------------------------------------------------------- traversal
 

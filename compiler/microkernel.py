@@ -109,19 +109,28 @@ def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return intrinsic(b, "llvm.smin", [x, y])
 
 
+def tile_sizes(tile: Panels) -> list[tuple[int, int]]:
+    """Rows and vectors of the tiles that there are: the whole one, and smaller ones for edges."""
+    rows = sorted({tile.rows, max(1, tile.rows // 2)})
+    return [(r, v) for r in rows for v in range(1, tile.vectors + 1)]
+
+
+def edge_of(b: ir.IRBuilder, tile: Panels) -> ir.Value:
+    """Memory of the function's own for a tile that is not written whole."""
+    edge = b.alloca(ir.ArrayType(tile.element, tile.rows * tile.columns))
+    edge.align = ALIGNMENT
+    edge.type = POINTER
+    return edge
+
+
 def multiply(module: ir.Module, tile: Panels) -> ir.Function:
     function = ir.Function(module, SIGNATURE, tile.routine)
     function.linkage = "internal"
     function.attributes.add("nounwind")
     pa, a_tile, a_next, a_step, pb, pc, m, n, k, row, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    some_rows = sorted({tile.rows, max(1, tile.rows // 2)})
-    tiles = {
-        (r, v): _tile(module, tile, r, v) for r in some_rows for v in range(1, tile.vectors + 1)
-    }
-    edge = b.alloca(ir.ArrayType(tile.element, tile.rows * tile.columns))
-    edge.align = ALIGNMENT
-    edge.type = POINTER
+    tiles = {size: _tile(module, tile, *size) for size in tile_sizes(tile)}
+    edge = edge_of(b, tile)
     width = constant(I64, tile.columns)
     with counted(b, n, width) as j:
         columns = minimum(b, b.sub(n, j), width)

@@ -21,7 +21,6 @@ import llvmlite.ir as ir
 from .instructions import I64
 from .llvm_vector import constant
 from .microkernel import (
-    ALIGNMENT,
     POINTER,
     VOID,
     Factors,
@@ -29,11 +28,13 @@ from .microkernel import (
     chains,
     copy,
     counted,
+    edge_of,
     load_wide,
     minimum,
     prefetch,
     side_by_side,
     smallest,
+    tile_sizes,
 )
 
 LINE, START, COUNT, TABLE = range(4)
@@ -48,13 +49,8 @@ def multiply_strip(module: ir.Module, tile: Panels) -> ir.Function:
     function.attributes.add("nounwind")
     pa, strip, pc, m, n, lines, k, row, line, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    some_rows = sorted({tile.rows, max(1, tile.rows // 2)})
-    tiles = {
-        (r, v): _tile(module, tile, r, v) for r in some_rows for v in range(1, tile.vectors + 1)
-    }
-    edge = b.alloca(ir.ArrayType(tile.element, tile.rows * tile.columns))
-    edge.align = ALIGNMENT
-    edge.type = POINTER
+    tiles = {size: _tile(module, tile, *size) for size in tile_sizes(tile)}
+    edge = edge_of(b, tile)
     here = side_by_side(b, tile, edge), constant(I64, tile.columns)
     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
     lanes = constant(I64, tile.lanes)

@@ -5,12 +5,12 @@ In: what the machine offers. Out: a module, compiled once per machine, with (for
     i64  tdsl_contract(ptr task)
     i64  tdsl_contract_rows(ptr task, i64 low, i64 high, ptr panels)
 
-and what it stands on: the microkernel, and routines for plain operands (`packed_plain`). It decides
-whether panels pay, shares the result out among threads, goes through it block by block, has both
-operands packed, and calls what follows the sums after the last block of them. Long sums of few
+and what it stands on: the microkernels, and routines for plain operands (`packed_plain`). It
+decides whether panels pay, shares the result out among threads, goes through it block by block, has
+both operands packed, and calls what follows the sums after the last block of them. Long sums of few
 results are made in parts (`packed_split`). `tdsl_contract_rows` works on some values of the first
-batch index, on the thread that calls it. Left to others: what
-a task says (`packed_task`), packing (`emit_panels`).
+batch index, on the thread that calls it. Left to others: what a task says (`packed_task`), packing
+(`emit_panels`, `emit_strip`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from .records import dataclass, field
 from .share import with_nodes
 from .tile import Registers, walks_rows
 
-MOST_SUMS = 8
+_MOST_SUMS = 8
 """Of a pass: each has accumulators."""
 
 _MOST_POINTS = 4  # results of one sum for every row
@@ -168,7 +168,7 @@ def _joined(kernel: Kernel, walk: _Walk, group: _Pass) -> _Walk | None:
     if have.sums and walk.sums and have.rounded != walk.rounded:
         return None
     sums = have.sums + walk.sums
-    if sums > MOST_SUMS:
+    if sums > _MOST_SUMS:
         return None
     members = {c for k in group.kernels for c in k.comps}
     read: set[Node] = {*members}

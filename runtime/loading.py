@@ -2,7 +2,7 @@
 
 In: object code for this machine. Out: addresses of its symbols. Where this process's own linker
 (`elf`) knows the format, LLVM is not even imported: that takes as long as all else in a warm start.
-Nothing of the compiler is imported, either.
+Nor is the compiler, but for how an interrupt is held back.
 """
 
 from __future__ import annotations

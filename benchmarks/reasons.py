@@ -60,9 +60,10 @@ REASONS: dict[str, dict[str, str]] = {
         "1×1024 · 1024×1024, one row": "bound by memory: the right operand is read once",
         "1024×1024 · 1024×1, one column": "bound by memory: the left operand is read once",
         REST: (
-            "packing both operands takes a tenth of a large product; the rest is the microkernel. "
-            "On two threads the figures swing by up to hundreds of times on these two virtual "
-            "CPUs, PyTorch's most: they are not to be read as its speed"
+            "packing, mostly of the right operand, takes a tenth of a large product; the rest is "
+            "the microkernel. On two threads other systems' workers still spin on the two CPUs in "
+            "a system's turn (letting them fall asleep first was tried: PyTorch's small products "
+            "then took up to 6 ms)"
         ),
     },
     "Elementary functions": {
@@ -76,8 +77,9 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "Source to first result": {
         REST: (
-            "cold: importing the compiler and LLVM, and SymPy where a derivative is looked for; "
-            "warm: importing what loads the code"
+            "cold: the compiler and LLVM are imported in 80 ms; contractions need routines that "
+            "are made once per machine, half a second of a core; the rest is LLVM on the program's "
+            "own functions"
         ),
     },
 }

@@ -6,7 +6,6 @@ is the median of the rounds' ratios: what disturbs the machine disturbs the whol
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import time
@@ -14,9 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Work = Callable[[], object]
-QUICK = 0.02  # seconds; what takes longer does not notice cold caches
-PAUSE = 0.002  # seconds between two looks at whether threads still spin
-LONGEST_WAIT = 150  # such pauses
+QUICK = 0.02  # seconds; what takes longer notices neither spinning threads nor cold caches
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class Quartiles:
 
 def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[float]]:
     """Seconds per call of every system, round by round. A quick function is called several times a
-    turn. A turn begins when the threads of other systems have gone to sleep, and a quick one with a
-    call that is not timed: the caches hold what another left there."""
+    turn. Its turn begins with a call that is not timed: another system's threads may still be
+    spinning, and the caches hold what it left there."""
     repeats, quick = {}, set()
     for name, work in works.items():
         work()  # which may build something
@@ -67,23 +64,10 @@ def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[flo
             break
         rng.shuffle(order)
         for name in order:
-            _wait_for_idle_threads()
             if name in quick:
                 works[name]()
             found[name].append(_seconds(works[name], repeats[name]))
     return found
-
-
-def _wait_for_idle_threads() -> None:
-    """Until the process uses next to no time while this thread sleeps: libraries let their threads
-    spin for a while after the work is done, on the CPUs that the next system needs."""
-    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1:
-        return
-    for _ in range(LONGEST_WAIT):
-        before = time.process_time()
-        time.sleep(PAUSE)
-        if time.process_time() - before < 0.1 * PAUSE:
-            return
 
 
 def _seconds(work: Work, calls: int) -> float:

@@ -72,7 +72,8 @@ class Kernels:
                 rows = "row" if band.shared == 1 else f"{band.shared} indices"
                 lines.append(f"kernels {band.first} to {band.last - 1}, by the first {rows}:")
             sums = ", in parts" if band is not None and k in band.summed else ""
-            lines.append(f"kernel {k}{sums}:")
+            walk = "" if kernel.rows is None else ", in one pass"
+            lines.append(f"kernel {k}{sums}{walk}:")
             lines += ["    " + line for c in kernel.comps for line in comp_text(c).split("\n")]
         return "\n".join(lines) + "\n"
 

@@ -182,6 +182,7 @@ def test_a_row_is_walked_once_for_all_that_reads_it(programs: Any) -> None:
     norm = _kernels(programs["f32"].norm)
     (pass_,) = (k for k in norm if k.count("sum=") == 4)
     assert pass_.count("for ") == 1, "one loop along a row"
+    assert programs["f32"].norm.ir("kernels").count(", in one pass:") == 1
     (walk,) = (k for k in _kernels(programs["f32"].flat) if "erf" in k)
     assert "sum=" in walk and "out1[i0] = " in walk, "a value and its gradient"
     extremes, after = _kernels(programs["f32"].extremes)

@@ -22,12 +22,13 @@ from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
 from .emit_strip import emit_strip, strip_room
 from .entry_builder import not_hot
+from .fork_join import up
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
-from .packed import COLUMNS, ROWS, WORTH_PACKING, Contraction, Operand
+from .packed import PANELS, ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
 from .tile import Registers, tile
@@ -300,9 +301,10 @@ def panel_bytes(
     depth = minimum(b, size(c.depth), constant(I64, c.most_depth))
     element = constant(I64, shape.bytes)
     out: list[ir.Value] = []
-    for loop, most, width in ((c.rows, ROWS, shape.rows), (c.columns, COLUMNS, shape.columns)):
-        side = b.add(minimum(b, size(loop.extent), constant(I64, most)), constant(I64, width - 1))
-        side = b.and_(side, constant(I64, -width))
+    sides = (c.rows, ROWS, shape.rows), (c.columns, PANELS * shape.columns, shape.columns)
+    for loop, most, width in sides:
+        side = minimum(b, size(loop.extent), constant(I64, most))
+        side = b.mul(up(b, side, constant(I64, width)), constant(I64, width))
         raw = b.mul(b.mul(side, depth), element)
         out.append(b.and_(b.add(raw, constant(I64, 2 * _SLACK - 1)), constant(I64, -_SLACK)))
     left, right = out

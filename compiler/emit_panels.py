@@ -146,7 +146,7 @@ class Pack(Values):
         """Where the first of the current columns stands at a place."""
         b, along = self.b, self.nest.loops[-1]
         done = b.sub(self.base[along.index], self.first)
-        within = b.and_(done, constant(I64, self.width - 1))
+        within = b.urem(done, constant(I64, self.width))
         at = b.add(b.mul(b.sub(done, within), self.depth), within)
         at = b.add(at, b.mul(position, constant(I64, self.width)))
         return self.moved(self.function.args[-1], at)

@@ -40,9 +40,10 @@ from .loops import (
 from .records import dataclass
 from .tile import Registers
 
-ROWS, COLUMNS, DEPTH = 320, 2048, 704
-"""How much of each operand is packed at a time: the left one's panels stay in a core's own cache,
-one panel of the right one in its first level."""
+ROWS, PANELS, DEPTH = 160, 14, 384
+"""How much of each operand is packed at a time: rows of the left one, panels of the right one. All
+of these panels stay in half of a core's own second-level cache (larger blocks were 0.7 times as
+fast while neighbours used it, too), and so many terms of a tile's rows in the first level."""
 
 WORTH_PACKING, WORTH_A_BATCH = 1 << 17, 1 << 13
 """Multiplications in all, and for each value of the batch indices, from which panels pay."""

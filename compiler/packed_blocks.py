@@ -28,7 +28,7 @@ from .instructions import I1, I8, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
 from .microkernel_strip import COUNT, START, multiply_strip
-from .packed import COLUMNS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
+from .packed import PANELS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
 from .packed_direct import add_direct, reads_in_place
 from .packed_plain import add_packs
 from .packed_split import add_up
@@ -100,10 +100,6 @@ def contraction_module(target: Target, d: DType) -> ir.Module:
     return module
 
 
-NARROW = 1024
-"""Columns of a result whose left operand is not worth packing: of every element, packing takes as
-long as its products with about 64 columns."""
-
 FINE, NOT_FINITE = 0, 1  # what becomes of a task
 _SUMMED = (AT_OUTER, AT_LAST)  # in as many parts as the task says
 _SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS, *_SUMMED)  # of a batch, the first index
@@ -139,7 +135,7 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
             b.mul(count, constant(I64, PARTS_A_THREAD)),
         ),
         AT_WINDOW: (b.icmp_signed(">=", window, count), 1, count),
-        AT_COLUMNS: (b.icmp_signed(">=", n, m), tile.columns, count),
+        AT_COLUMNS: (b.icmp_signed(">=", n, m), tile.lanes, count),
         AT_ROWS: (constant(I1, 1), tile.rows, count),
     }
     parts, rest = constant(I64, 1), constant(I1, 1)
@@ -303,10 +299,11 @@ def _part(
     low_column, high_column = outer[AT_COLUMNS]
     m = b.sub(high_row, low_row)
     block_rows = even(b, m, constant(I64, ROWS), tile.rows)
-    block_columns = even(b, b.sub(high_column, low_column), constant(I64, COLUMNS), tile.columns)
+    most = constant(I64, PANELS * tile.columns)
+    block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
-    in_place = _read_in_place(b, task, b.sub(high_column, low_column))
+    in_place = _read_in_place(b, task)
     in_place = b.and_(in_place, b.not_(is_strip))
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
     once_left = b.and_(once_left, b.not_(in_place))
@@ -394,17 +391,17 @@ def _part(
     return f
 
 
-def _read_in_place(b: ir.IRBuilder, task: ir.Value, columns: ir.Value) -> ir.Value:
-    """Whether packing the left operand would cost more than it brings: few panels of the right one
-    meet it. Rows are then read where they stand, if strides say where, and each lies in memory as a
-    whole (measured: panels are better than columns that do, 0.5 to 0.9 times as fast unpacked)."""
+def _read_in_place(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
+    """Whether the left operand's rows are read where they stand, if strides say where: a tile's
+    rows come once for all panels, packed or not. Each has to lie in memory as a whole (measured:
+    panels are better than columns that do, 0.5 to 0.9 times as fast unpacked)."""
     one = constant(I64, 1)
     plain = b.icmp_signed("!=", word(b, task, LEFT + PLAIN), constant(I64, 0))
     plain = b.and_(plain, b.icmp_signed("==", word(b, task, LEFT + FINITE), constant(I64, 0)))
     for x in (INNER, field(AT_OUTER, EXTENT), field(AT_LAST, LEFT_STEP)):
         x = word(b, task, x)
         plain = b.and_(plain, b.icmp_signed("==", x, one))
-    return b.and_(plain, b.icmp_signed("<=", columns, constant(I64, NARROW)))
+    return plain
 
 
 def _where_it_stands(

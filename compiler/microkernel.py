@@ -140,28 +140,44 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
     width = constant(I64, tile.columns)
     height = constant(I64, tile.rows)
     whole_rows = {size: f for size, f in tiles.items() if size[0] == tile.rows}
+    low = tile.rows // 2
+    wide = _tile(module, tile, low, tile.vectors + 1)
+    # a vector that is left over is no tile of its own: with the last panel it makes two lower ones
+    narrow, broad = constant(I64, tile.lanes), constant(I64, tile.columns + tile.lanes)
+    left_over = b.icmp_signed("==", b.srem(n, width), narrow)
+    left_over = b.and_(left_over, b.icmp_signed(">=", n, broad))
     with counted(b, m, height) as i:  # a tile's rows stay in the first-level cache for all panels
         rows = minimum(b, b.sub(m, i), height)
         left = b.gep(pa, [b.mul(i, a_tile)], source_etype=tile.element)
         line = b.gep(pc, [b.mul(i, row)], source_etype=tile.element)
-        below = b.gep(line, [b.mul(row, height)], source_etype=tile.element)
-        with counted(b, n, width) as j:
+        under = b.gep(line, [b.mul(row, height)], source_etype=tile.element)
+        all_rows = b.icmp_signed("==", rows, height)
+        joined = b.and_(left_over, all_rows)
+        stop = b.select(joined, b.sub(n, narrow), n)
+        with counted(b, stop, width) as j:
             columns = minimum(b, b.sub(n, j), width)
             right = b.gep(pb, [b.mul(j, k)], source_etype=tile.element)
             operands = [left, a_next, a_step, right]
             at = b.gep(line, [j], source_etype=tile.element)
-            is_last = b.icmp_signed("<=", b.sub(n, j), width)
+            is_last = b.icmp_signed("<=", b.sub(stop, j), width)
             beside = b.gep(at, [width], source_etype=tile.element)
-            following = b.select(is_last, below, beside)
+            following = b.select(is_last, under, beside)
             prefetch(b, tile, side_by_side(b, tile, following), row)
             over = b.and_(columns, constant(I64, tile.lanes - 1))
-            full = b.and_(
-                b.icmp_signed("==", rows, height), b.icmp_signed("==", over, constant(I64, 0))
-            )
+            full = b.and_(all_rows, b.icmp_signed("==", over, constant(I64, 0)))
             with b.if_else(full) as (whole, part):
                 with whole:
                     args = [*operands, at, k, row, accumulate]
-                    smallest(b, tile, whole_rows, (rows, columns), args)
+                    with b.if_else(b.and_(joined, is_last)) as (together, alone):
+                        with together:
+                            b.call(wide, args)
+                            lower, below = (
+                                b.gep(p, [b.mul(by, constant(I64, low))], source_etype=tile.element)
+                                for p, by in ((left, a_next), (at, row))
+                            )
+                            b.call(wide, [lower, *args[1:4], below, *args[5:]])
+                        with alone:
+                            smallest(b, tile, whole_rows, (rows, columns), args)
                 with part:
                     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
                     there = side_by_side(b, tile, at), row
@@ -266,7 +282,7 @@ def _spread(b: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
 
 def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Function:
     """`(a, next, step, b, c, k, row, accumulate)`: one tile of `rows` × `vectors`, all of it
-    written."""
+    written. Vectors beyond a panel's are those of the next one."""
     t = ir.FunctionType(VOID, [POINTER, I64, I64] + [POINTER] * 2 + [I64] * 3)
     f = ir.Function(module, t, f"{tile.routine}_{rows}x{vectors}")
     f.linkage = "internal"
@@ -277,16 +293,20 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
     below = [b.mul(a_next, constant(I64, r)) for r in range(rows)]
 
     def factors(_: ir.Value, places: Sequence[ir.Value]) -> Factors:
-        pa, pb = places
+        pa, *panels = places
         lefts = [b.gep(pa, [x], source_etype=tile.element) for x in below]
         align = tile.lanes * tile.bytes
-        return lefts, [load_wide(b, tile, pb, v * tile.lanes, align) for v in range(vectors)]
+        ways = [divmod(v, tile.vectors) for v in range(vectors)]
+        return lefts, [load_wide(b, tile, panels[p], v * tile.lanes, align) for p, v in ways]
 
     def place(r: int, v: int) -> ir.Value:
         at = b.add(b.mul(row, constant(I64, r)), constant(I64, v * tile.lanes))
         return b.gep(c, [at], source_etype=tile.element)
 
-    steps = [(left, a_step), (right, constant(I64, tile.columns))]
+    steps, columns = [(left, a_step)], constant(I64, tile.columns)
+    for p in range(-(-vectors // tile.vectors)):
+        start = b.gep(right, [b.mul(k, constant(I64, p * tile.columns))], source_etype=tile.element)
+        steps.append((start, columns))
     chains(b, tile, (rows, vectors), (k, accumulate), place, steps, factors)
     return f
 

@@ -28,7 +28,7 @@ from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
-from .packed import PANELS, ROWS, WORTH_PACKING, Contraction, Operand
+from .packed import MOST_PANELS, ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
 from .tile import Registers, tile
@@ -301,7 +301,7 @@ def panel_bytes(
     depth = minimum(b, size(c.depth), constant(I64, c.most_depth))
     element = constant(I64, shape.bytes)
     out: list[ir.Value] = []
-    sides = (c.rows, ROWS, shape.rows), (c.columns, PANELS * shape.columns, shape.columns)
+    sides = (c.rows, ROWS, shape.rows), (c.columns, MOST_PANELS * shape.columns, shape.columns)
     for loop, most, width in sides:
         side = minimum(b, size(loop.extent), constant(I64, most))
         side = b.mul(up(b, side, constant(I64, width)), constant(I64, width))

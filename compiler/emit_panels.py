@@ -14,8 +14,8 @@ import llvmlite.ir as ir
 
 from .emit_values import Values
 from .frame import Target, lanes_from
-from .instructions import I64, register_type
-from .llvm_vector import constant
+from .instructions import I8, I64, register_type
+from .llvm_vector import ask_for, constant
 from .loops import Load, Loop, Nest, Reduce
 from .packed import Operand
 
@@ -39,6 +39,9 @@ def _shaped(operand: Operand, width: int, lanes: int) -> Nest:
 
 TOGETHER = 8
 """Panels that are filled side by side: their lines may all fall into one set of the cache."""
+
+AHEAD = 8
+"""Places of the sum."""
 
 
 class Pack(Values):
@@ -124,6 +127,7 @@ class Pack(Values):
 
         def body(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
             to = self.place(position)
+            self.ask_ahead()
             self.lane_mask({})
             for copy in range(along.copies):
                 x = self.element({along.index: copy})
@@ -131,6 +135,19 @@ class Pack(Values):
             return ()
 
         self.target.reduced_loop(self, along, (), body)
+
+    def ask_ahead(self) -> None:
+        """For what is read some places later: a group of panels has but a short piece of every row,
+        and the next one starts far from it."""
+        b, along, last = self.b, self.nest.loops[-1], self.statement.loops[-1]
+        for x in self.order[self.statement]:
+            step = x.offset.coefficient(last.index) if isinstance(x, Load) else None
+            if not isinstance(x, Load) or x.gathered or step is None:
+                continue
+            by = self.size(step * (AHEAD * x.buffer.dtype.size))
+            for copy in range(along.copies):
+                here = self.address(x.buffer, x.offset, {along.index: copy})
+                ask_for(b, b.gep(here, [by], source_etype=I8), 1)
 
     def panel(self, position: ir.Value) -> None:
         """Some columns of one panel, at as many places as a vector holds."""

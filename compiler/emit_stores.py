@@ -11,7 +11,7 @@ import llvmlite.ir as ir
 from . import instructions as ins
 from .emit_values import Values
 from .instructions import I8, I32, I64, memory_type
-from .llvm_vector import constant, intrinsic
+from .llvm_vector import ask_for, constant, intrinsic
 from .loops import Ahead, Store
 
 
@@ -37,14 +37,7 @@ class Stores(Values):
             for at in self.copies_of(k for k, _ in x.offset.terms):
                 place = self.address(x.buffer, x.offset, at)
                 place = b.gep(place, [self.further_on(x)], source_etype=I8)
-                how = [constant(I32, n) for n in (0, 2, 1)]  # to read, level, data
-                intrinsic(
-                    b,
-                    "llvm.prefetch",
-                    [place, *how],
-                    result=ir.VoidType(),
-                    overload=[place.type],
-                )
+                ask_for(b, place, 2)
 
     def store(self, s: Store) -> None:
         b = self.b

@@ -24,7 +24,7 @@ from .llvm_vector import constant, intrinsic
 from .loops import Loop
 from .microkernel import ALIGNMENT, Panels, counted, minimum
 from .microkernel_strip import COUNT, LINE, START, TABLE
-from .packed import PANELS, Contraction, Coordinate, Strip
+from .packed import MOST_PANELS, Contraction, Coordinate, Strip
 
 BYTES = 1 << 19
 """Of a strip: it is read once for every panel of the left operand, and stays in a core's own cache.
@@ -196,7 +196,7 @@ def strip_room(
             total = b.add(total, b.mul(b.sub(least_one(n), one), constant(I64, abs(step))))
         return total
 
-    columns = minimum(b, size(c.columns.extent), constant(I64, PANELS * tile.columns))
+    columns = minimum(b, size(c.columns.extent), constant(I64, MOST_PANELS * tile.columns))
     has_lines = strip.lines is not None
     line = b.mul(_length(b, span(strip.columns, columns), tile.lanes, has_lines),
                  constant(I64, tile.bytes))  # fmt: skip

@@ -105,6 +105,13 @@ def intrinsic(
     return builder.call(declared, list(args))
 
 
+def ask_for(builder: ir.IRBuilder, place: ir.Value, level: int, write: bool = False) -> None:
+    """Ask for the line at `place` to be brought to a level of the cache; any address will do."""
+    i32 = ir.IntType(32)
+    how = [constant(i32, n) for n in (int(write), 4 - level, 1)]  # 1: data, not code
+    intrinsic(builder, "llvm.prefetch", [place, *how], ir.VoidType())
+
+
 def times_power_of_two(builder: ir.IRBuilder, x: ir.Value, n: ir.Value) -> ir.Value | None:
     """x·2^n rounded once, n integers as floats: AVX-512's instruction, of a full register of any
     length; None where the target has none."""

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 import llvmlite.ir as ir
 
 from .instructions import I1, I32, I64
-from .llvm_vector import any_lane, constant, intrinsic, vector
+from .llvm_vector import any_lane, ask_for, constant, intrinsic, vector
 from .records import dataclass
 from .tile import Registers
 
@@ -197,13 +197,12 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
 def prefetch(b: ir.IRBuilder, tile: Panels, starts: Sequence[ir.Value], row: ir.Value) -> None:
     """A tile to be written, by the starts of its vectors in the first row: far apart in memory, its
     rows would each be waited for."""
-    hints = [constant(I32, x) for x in (1, 2, 1)]  # for writing, into the second level, data
     for r in range(tile.rows):
         for start in starts:
             line = b.gep(start, [b.mul(row, constant(I64, r))], source_etype=tile.element)
             for first in range(0, tile.lanes, ALIGNMENT // tile.bytes):
                 p = b.gep(line, [constant(I64, first)], source_etype=tile.element)
-                intrinsic(b, "llvm.prefetch", [p, *hints], result=VOID)
+                ask_for(b, p, 2, write=True)
 
 
 def side_by_side(b: ir.IRBuilder, tile: Panels, at: ir.Value) -> list[ir.Value]:

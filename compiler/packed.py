@@ -40,7 +40,7 @@ from .loops import (
 from .records import dataclass
 from .tile import Registers
 
-ROWS, PANELS, DEPTH = 160, 14, 384
+ROWS, MOST_PANELS, DEPTH = 160, 14, 384
 """How much of each operand is packed at a time: rows of the left one, panels of the right one. All
 of these panels stay in half of a core's own second-level cache (larger blocks were 0.7 times as
 fast while neighbours used it, too), and so many terms of a tile's rows in the first level."""

@@ -28,7 +28,7 @@ from .instructions import I1, I8, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
 from .microkernel_strip import COUNT, START, multiply_strip
-from .packed import PANELS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
+from .packed import MOST_PANELS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
 from .packed_direct import add_direct, reads_in_place
 from .packed_plain import add_packs
 from .packed_split import add_up
@@ -299,7 +299,7 @@ def _part(
     low_column, high_column = outer[AT_COLUMNS]
     m = b.sub(high_row, low_row)
     block_rows = even(b, m, constant(I64, ROWS), tile.rows)
-    most = constant(I64, PANELS * tile.columns)
+    most = constant(I64, MOST_PANELS * tile.columns)
     block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .loops import Value, nest_text, postorder, value_text
-from .packed import DEPTH, PANELS, ROWS, Contraction, Operand, Strip
+from .packed import DEPTH, MOST_PANELS, ROWS, Contraction, Operand, Strip
 
 
 def contraction_text(c: Contraction) -> str:
@@ -22,7 +22,7 @@ def contraction_text(c: Contraction) -> str:
 
     put("if large:")
     depth += 1
-    put(f"for {names[c.columns.index]} in 0:{c.columns.extent} by blocks of {PANELS} panels")
+    put(f"for {names[c.columns.index]} in 0:{c.columns.extent} by blocks of {MOST_PANELS} panels")
     for loop in c.batch:
         depth += 1
         put(f"for {names[loop.index]} in 0:{loop.extent}")

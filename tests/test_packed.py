@@ -155,11 +155,17 @@ def test_nothing_outside_the_result_is_written() -> None:
         "def f(x: f32[m, k], y: f32[k, n]) -> (f32[m, n], f32[m, n]):\n"
         "    return x @ y, x @ y - 1\n"
     ).f
-    for m, n in itertools.product((8, 9, 12, 13, 319, 320, 321), (8, 15, 17, 32, 33, 48, 2049)):
-        k = 2 + (1 << 17) // (m * n)
-        x, y = np.ones((m, max(k, 8)), np.float32), np.ones((max(k, 8), n), np.float32)
+    rows = 8, 9, 12, 13, 159, 160, 161, 321
+    columns = 8, 15, 17, 32, 33, 48, 49, 63, 64, 65, 111, 112, 113, 671, 673, 688, 2049
+    rng = np.random.default_rng(5)
+    for m, n in itertools.product(rows, columns):
+        k = max(8, 2 + (1 << 17) // (m * n))
+        # whole numbers: every order of a sum gives the same
+        x = rng.integers(-3, 4, (m, k)).astype(np.float32)
+        y = rng.integers(-3, 4, (k, n)).astype(np.float32)
+        want = x @ y
         a, b = f(x, y)
-        assert (a == len(y)).all() and (b == len(y) - 1).all(), (m, n)
+        assert (a == want).all() and (b == want - 1).all(), (m, n)
 
 
 def test_special_values_stay_in_their_row_and_column() -> None:

@@ -1,7 +1,8 @@
 """Systems timed by turns: every system once a round, in random order, many rounds.
 
-In: functions of no arguments by name. Out: seconds per call, round by round. A ratio of two systems
-is the median of the rounds' ratios: what disturbs the machine disturbs the whole round.
+In: functions of no arguments by name, or what has them called elsewhere (`players`). Out: seconds
+per call, round by round. A ratio of two systems is the median of the rounds' ratios: what disturbs
+the machine disturbs the whole round.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Work = Callable[[], object]
+Turn = Callable[[int], float]
+"""Given how many calls to time, the seconds of one."""
 QUICK = 0.02  # seconds; what takes longer notices neither spinning threads nor cold caches
 
 
@@ -45,18 +48,32 @@ class Quartiles:
 
 
 def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[float]]:
-    """Seconds per call of every system, round by round. A quick function is called several times a
-    turn. Its turn begins with a call that is not timed: another system's threads may still be
-    spinning, and the caches hold what it left there."""
-    repeats, quick = {}, set()
-    for name, work in works.items():
+    """Of functions in this process. A quick one's turn begins with a call that is not timed: the
+    caches hold what another system left there."""
+
+    def turn(work: Work) -> Turn:
         work()  # which may build something
-        once = _seconds(work, 1)
-        if once < QUICK:
-            quick.add(name)
-        repeats[name] = max(1, min(50_000, int(effort.turn / max(once, 1e-7))))
-    found: dict[str, list[float]] = {name: [] for name in works}
-    order = list(works)
+        quick = seconds_of(work, 1) < QUICK
+
+        def run(calls: int) -> float:
+            if quick:
+                work()
+            return seconds_of(work, calls)
+
+        return run
+
+    return by_turns({name: turn(work) for name, work in works.items()}, effort)
+
+
+def by_turns(turns: Mapping[str, Turn], effort: Effort) -> dict[str, list[float]]:
+    """Seconds per call of every system, round by round; so many calls a turn as take
+    `effort.turn`."""
+    repeats = {
+        name: max(1, min(50_000, int(effort.turn / max(turn(1), 1e-7))))
+        for name, turn in turns.items()
+    }
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    order = list(turns)
     rng = random.Random(0)
     begin = time.perf_counter()
     for done in range(effort.rounds):
@@ -64,13 +81,11 @@ def interleaved(works: Mapping[str, Work], effort: Effort) -> dict[str, list[flo
             break
         rng.shuffle(order)
         for name in order:
-            if name in quick:
-                works[name]()
-            found[name].append(_seconds(works[name], repeats[name]))
+            found[name].append(turns[name](repeats[name]))
     return found
 
 
-def _seconds(work: Work, calls: int) -> float:
+def seconds_of(work: Work, calls: int) -> float:
     """Of one call, the mean of so many in a row."""
     start = time.perf_counter()
     for _ in range(calls):

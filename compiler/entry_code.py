@@ -281,11 +281,15 @@ def _array(module: ir.Module) -> Any:
     b.continue_if(b.equal(b.at(given, table.TYPE_OFFSET, PTR), b.entry("ndarray")), no)
     dtype = _word(b, record, table.DTYPE, PTR)
     rank = _word(b, record, table.RANK)
-    same_dtype = b.equal(b.at(given, table.ARRAY_DTYPE, PTR), dtype)
+    own_dtype = b.at(given, table.ARRAY_DTYPE, PTR)
     same_rank = b.equal(b.at(given, table.ARRAY_RANK, I32), b.trunc(rank, I32))
     flags = b.and_(b.at(given, table.ARRAY_FLAGS, I32), I32(table.ARRAY_READY))
     ready = b.equal(flags, I32(table.ARRAY_READY))
-    b.continue_if(b.and_(b.and_(same_dtype, same_rank), ready), no)
+    b.continue_if(b.and_(same_rank, ready), no)
+    with b.if_then(b.not_(b.equal(own_dtype, dtype)), likely=False):
+        differ = b.xor(*(b.at(d, table.DTYPE_KIND, I64) for d in (own_dtype, dtype)))
+        differ = b.and_(differ, I64(~table.DTYPE_UNUSED))
+        b.continue_if(b.equal(differ, I64(0)), no)
     shape = b.at(given, table.ARRAY_SIZES, PTR)
     with b.loop(rank) as axis:
         b.store(b.load(b.item(shape, axis, I64), typ=I64), b.item(sizes, axis, I64))

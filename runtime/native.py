@@ -236,6 +236,9 @@ def _check_layouts() -> None:
         == table.ARRAY_READY
         and (ctypes.c_ssize_t * 2).from_address(sizes)[:] == [2, 3]
         and word((word(at + table.ARRAY_HANDLER) or 0) + table.TYPE_OFFSET) == id(_CAPSULE)
+        and ctypes.string_at(id(probe.dtype) + table.DTYPE_KIND, 3) == b"ff="
+        and ctypes.c_int.from_address(id(probe.dtype) + table.DTYPE_KIND + 4).value
+        == probe.dtype.num
         and ctypes.c_float.from_address(id(scalar) + table.SCALAR_VALUE).value == 1.5
         and ctypes.sizeof(ctypes.c_void_p) == table.POINTER
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import pickle
 import sys
 import threading
 import time
@@ -90,6 +91,32 @@ def test_array_scalars_and_0d_arrays_pass(dtype: dtypes.DType) -> None:
     one = np.ones((), dtype.numpy)
     assert f(one) == 1
     assert f(one[()]) == 1
+
+
+@pytest.mark.parametrize("dtype", [d for d in dtypes.STRONG if d is not dtypes.BF16], ids=str)
+def test_copies_of_a_dtype_are_taken_as_they_are(
+    dtype: dtypes.DType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unpickled array has a dtype object of its own; one of other bytes or another type is not
+    the same."""
+    f = copying(identity(dtype, (dim(2), dim(3))), 6 * dtype.size).callable
+    given = np.arange(6).reshape(2, 3).astype(dtype.numpy)
+    copied = pickle.loads(pickle.dumps(given))
+    refused: list[str] = []
+
+    def slow(owner: Owner, native: Native, args: Any, kwargs: Any) -> None:
+        refused.append(str(args[0].dtype))
+
+    monkeypatch.setattr(Owner, "slow", slow)
+    assert copied.dtype is not given.dtype or dtype.is_bool
+    np.testing.assert_array_equal(f(copied), given)
+    assert not refused
+    swapped = given.astype(given.dtype.newbyteorder())
+    others = [given.astype(d) for d in (np.uint16, np.complex64, np.longlong)]
+    strange = [a for a in (swapped, *others) if a.dtype != given.dtype]
+    for array in strange:
+        f(array)
+    assert refused == [str(a.dtype) for a in strange]
 
 
 def test_rounding_to_narrow_floats_is_to_nearest_even() -> None:

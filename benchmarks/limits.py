@@ -18,7 +18,7 @@ import numpy as np
 from llvmlite import binding, ir
 
 CHAINS = 24  # independent sums: more than latency × units, fewer than registers
-STEPS = 200_000
+STEPS = 2_000_000  # some milliseconds: starting a thread takes a tenth of one
 F32, I64 = ir.FloatType(), ir.IntType(64)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import tdsl
 from limits import peak_flops
-from rounds import Effort, Quartiles, interleaved, ratio
+from players import Player, Prepare
+from rounds import Effort, Quartiles, Work, by_turns, ratio
 from tables import Table, times
 
 PROGRAM = """
@@ -61,6 +63,10 @@ class Product:
     def operations(self) -> float:
         return 2.0 * self.batch * self.m * self.k * self.n
 
+    @property
+    def is_halves(self) -> bool:
+        return self.function == "halves"
+
     def operands(self) -> tuple[Any, Any]:
         rng = np.random.default_rng(0)
         m, k, n = self.m, self.k, self.n
@@ -68,7 +74,7 @@ class Product:
         b = (n, k) if self.function in ("right", "both") else (k, n)
         lead = (self.batch,) if self.function == "batched" else ()
         x, y = (rng.standard_normal(lead + s).astype(np.float32) for s in (a, b))
-        return (_as_bf16(x), _as_bf16(y)) if self.function == "halves" else (x, y)
+        return (_as_bf16(x), _as_bf16(y)) if self.is_halves else (x, y)
 
 
 def _as_bf16(x: Any) -> Any:
@@ -107,24 +113,63 @@ QUICK = (
 )
 
 
-def _row(product: Product, torch: Any, peak: float, effort: Effort) -> tuple[list[str], bool]:
-    a, b = product.operands()
-    f = getattr(tdsl.compile(PROGRAM), product.function)
-    g = PEERS[product.function]
-    halves = product.function == "halves"
-    wide = g(_values(a), _values(b))
-    off = np.abs(_values(f(a, b)) - wide).max() / np.abs(wide).max()
-    if not off < (4e-3 if halves else 1e-5):
-        raise ValueError(f"{product.title}: off by {off:.1e}")
-    works: dict[str, Callable[[], object]] = {"tdsl": lambda: f(a, b)}
-    if not halves:
-        works["numpy"] = lambda: g(a, b)
-    if torch is not None:
+def works(threads: int, name: str) -> Prepare:
+    """What a system does in its own process (`players`)."""
+    makes = {"tdsl": _tdsl, "numpy": _numpy, "torch": _torch}[name](threads)
+
+    def prepare(title: str) -> tuple[Work | None, None]:
+        product = next(p for p in PRODUCTS if p.title == title)
+        return makes(product, *product.operands()), None
+
+    return prepare
+
+
+Maker = Callable[[Product, Any, Any], Work | None]
+
+
+def _tdsl(threads: int) -> Maker:
+    tdsl.set_num_threads(threads)
+    program = tdsl.compile(PROGRAM)
+
+    def make(product: Product, a: Any, b: Any) -> Work:
+        f = getattr(program, product.function)
+        wide = PEERS[product.function](_values(a), _values(b))
+        off = np.abs(_values(f(a, b)) - wide).max() / np.abs(wide).max()
+        if not off < (4e-3 if product.is_halves else 1e-5):
+            raise ValueError(f"{product.title}: off by {off:.1e}")
+        return lambda: f(a, b)
+
+    return make
+
+
+def _numpy(_: int) -> Maker:
+    def make(product: Product, a: Any, b: Any) -> Work | None:
+        g = PEERS[product.function]
+        return None if product.is_halves else lambda: g(a, b)
+
+    return make
+
+
+def _torch(threads: int) -> Maker:
+    import torch
+
+    torch.set_num_threads(threads)
+
+    def make(product: Product, a: Any, b: Any) -> Work:
+        g = PEERS[product.function]
         x, y = torch.from_numpy(a), torch.from_numpy(b)
-        if halves:
+        if product.is_halves:
             x, y = x.view(torch.bfloat16), y.view(torch.bfloat16)
-        works["torch"] = lambda: g(x, y)
-    found = interleaved(works, effort)
+        return lambda: g(x, y)
+
+    return make
+
+
+def _row(
+    product: Product, players: dict[str, Player], peak: float, effort: Effort
+) -> tuple[list[str], bool]:
+    ready = {name: player.prepare(product.title)[0] for name, player in players.items()}
+    found = by_turns({name: players[name].turn for name, is_it in ready.items() if is_it}, effort)
     speed = {
         name: product.operations / Quartiles.of(seconds).median for name, seconds in found.items()
     }
@@ -137,23 +182,22 @@ def _row(product: Product, torch: Any, peak: float, effort: Effort) -> tuple[lis
 
 
 def tables(threads: int, quick: bool) -> list[Table]:
-    tdsl.set_num_threads(threads)
-    try:
-        import torch
-
-        torch.set_num_threads(threads)
-    except ImportError:
-        torch = None  # type: ignore[assignment]
     peak = peak_flops(threads)
-    effort = Effort.quick() if quick else Effort(rounds=15, seconds=3)
+    names = ["tdsl", "numpy", *(["torch"] if find_spec("torch") else [])]
+    players = {name: Player(__name__, threads, name) for name in names}
+    for player in players.values():
+        player.ready()
+    effort = Effort.quick() if quick else Effort(rounds=15, seconds=4)
     rows, missed = [], []
     for product in PRODUCTS:
         if quick and product.title not in QUICK:
             continue
-        row, slower = _row(product, torch, peak, effort)
+        row, slower = _row(product, players, peak, effort)
         rows.append(row)
         if slower:
             missed.append(product.title)
+    for player in players.values():
+        player.close()
     many = f"{threads} thread{'s' if threads > 1 else ''}"
     return [
         Table(

@@ -61,9 +61,7 @@ REASONS: dict[str, dict[str, str]] = {
         "1024×1024 · 1024×1, one column": "bound by memory: the left operand is read once",
         REST: (
             "packing, mostly of the right operand, takes a tenth of a large product; the rest is "
-            "the microkernel. On two threads other systems' workers still spin on the two CPUs in "
-            "a system's turn (letting them fall asleep first was tried: PyTorch's small products "
-            "then took up to 6 ms)"
+            "the microkernel"
         ),
     },
     "Elementary functions": {

@@ -29,8 +29,8 @@ ARRAY_SIZES = HEAD + 16
 ARRAY_DTYPE = HEAD + 40
 ARRAY_FLAGS = HEAD + 48  # an int
 ARRAY_HANDLER = HEAD + 72  # the capsule of who frees the data (NEP 49)
-# PyArray_Descr's kind, type, byte order, a byte that is not used, and type number (an int): they say
-# all of a builtin dtype, of which there may be copies (an unpickled array has its own)
+# PyArray_Descr's kind, type, byte order, a byte that is not used, and type number (an int): they
+# say all of a builtin dtype, of which there may be copies (an unpickled array has its own)
 DTYPE_KIND = HEAD + 8
 DTYPE_UNUSED = 0xFF << (24 if sys.byteorder == "little" else 32)
 

@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import report  # noqa: E402
+from players import Player, PlayerError  # noqa: E402
 from reasons import REASONS  # noqa: E402
 from rounds import Effort, Quartiles, interleaved, ratio  # noqa: E402
 from workload_table import WORKLOADS, Workload  # noqa: E402
@@ -105,3 +106,25 @@ def test_the_page_states_a_reason_for_every_target_missed(
 
 def test_reasons_are_for_rows_that_exist() -> None:
     assert set(REASONS["Value and gradients"]) <= {w.title for w in WORKLOADS}
+
+
+def test_a_system_plays_in_a_process_of_its_own() -> None:
+    """It prepares, is timed, says what went wrong, and goes on after that."""
+    workload = next(w for w in WORKLOADS if w.name == "tiny")
+    arguments = workload.arguments(workload.small)
+    expected = workload.reference(arguments)
+    player = Player("workload_times", 1, None, "tdsl")
+    player.ready()
+    wrong = tuple(np.asarray(e) + 1 for e in expected)
+    with pytest.raises(PlayerError, match="tdsl, tiny: ") as caught:
+        player.prepare(workload.name, arguments, wrong)
+    assert caught.value.kind == "ValueError"
+    is_for_it, first = player.prepare(workload.name, arguments, expected)
+    assert is_for_it and first > 0
+    assert 0 < player.turn(3) < 0.1
+    player.close()
+    missing = Player("workload_times", 1, "peers.nothing", "nothing")
+    with pytest.raises(PlayerError) as caught:
+        missing.ready()
+    assert caught.value.kind == "ModuleNotFoundError"
+    missing.close()

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import llvmlite.ir as ir
-
+from . import ir
 from .fork_join import up
 from .instructions import I64
 from .llvm_vector import constant, intrinsic

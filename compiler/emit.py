@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import llvmlite.ir as ir
-
 from . import instructions as ins
+from . import ir
 from .dims import dim
 from .dims import product as dims_product
 from .emit_reductions import Reductions

@@ -17,9 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import llvmlite.ir as ir
-
-from . import fork_join
+from . import fork_join, ir
 from .band_nests import BandNest
 from .dims import Dim, dim, product
 from .dtypes import BOOL
@@ -136,9 +134,9 @@ def emit_band(
     )
     part = _Part(target, module, part_nest, *common)
     part.run(code)
-    whole = _Whole(target, module, Nest(band.name, band.source, (), (), (), {}), *common)
-    whole.run(code, part.function, scratch)
-    return whole.function
+    made = _Whole(target, module, Nest(band.name, band.source, (), (), (), {}), *common)
+    made.run(code, part.function, scratch)
+    return made.function
 
 
 def _nest_stage(
@@ -206,7 +204,6 @@ class _Rows(Frame):
         many = code.outside + len(band.room.values) + len(band.room.parts)
         with b.goto_entry_block():
             table = b.alloca(ir.ArrayType(POINTER, many))
-        table.type = POINTER
         copy = [table, self.function.args[0], constant(I64, 8 * code.outside), constant(I1, 0)]
         intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])
         return table
@@ -336,7 +333,6 @@ class _Whole(_Rows):
         )
         with b.goto_entry_block():
             failed = b.alloca(I64)
-        failed.type = POINTER
         # what failed is done again, in order: the first failure is reported
         b.store(constant(I64, 1), failed)
         with b.if_then(several):
@@ -346,7 +342,6 @@ class _Whole(_Rows):
             words = [*(b.ptrtoint(x, I64) for x in (failed, *common)), *numbers]
             with b.goto_entry_block():
                 context = b.alloca(ir.ArrayType(I64, len(words)))
-            context.type = POINTER
             for k, x in enumerate(words):
                 b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
             thunk = _one_part(b.module, part)

@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import llvmlite.ir as ir
-
-from . import packed_direct, packed_plain, packed_task
+from . import ir, packed_direct, packed_plain, packed_task
 from .dims import Dim, dim, product
 from .dtypes import DType
 from .emit import emit
@@ -204,7 +202,7 @@ class _Task(Frame):
             words[place] = self.size(dim(x))
 
         words[: len(common)] = common
-        if own.shared is None:
+        if direct is not None:
             words[packed_task.DIRECT] = direct
             words[packed_task.DIRECT_ARGS], words[packed_task.DIRECT_DIMS] = common[:2]
         none = ir.Constant(POINTER, None)
@@ -275,7 +273,6 @@ class _Task(Frame):
         initial = ir.Constant.literal_struct([constant(I64, 0) if x is None else x for x in known])
         form = ir.GlobalVariable(b.module, initial.type, f"{self.nest.name}_task")
         form.initializer, form.linkage, form.global_constant = initial, "internal", True
-        form.type = POINTER
         size = constant(I64, 8 * len(words))
         copy = [task, form, size, constant(I1, 0)]
         intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])

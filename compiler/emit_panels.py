@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import llvmlite.ir as ir
-
+from . import ir
 from .emit_values import Values
 from .frame import Target, lanes_from
 from .instructions import I8, I64, register_type

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import llvmlite.ir as ir
-
-from . import fork_join, primitives
+from . import fork_join, ir, primitives
 from .dims import Dim, dim, product
 from .emit import emit
 from .fork_join import WORTH_A_FORK

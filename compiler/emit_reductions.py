@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import llvmlite.ir as ir
-
 from . import instructions as ins
+from . import ir
 from .emit_stores import Stores
 from .frame import Copies, formatted, lanes_from
 from .instructions import DOUBLE, I32, I64, register_type

@@ -6,9 +6,8 @@ others: the value (`emit_values`), when it is stored (`emit`, `emit_reductions`)
 
 from __future__ import annotations
 
-import llvmlite.ir as ir
-
 from . import instructions as ins
+from . import ir
 from .emit_values import Values
 from .instructions import I8, I32, I64, memory_type
 from .llvm_vector import ask_for, constant, intrinsic
@@ -61,7 +60,6 @@ class Stores(Values):
                 continue
             assert step is not None
             pointers = b.gep(address, [self._steps(step)], source_etype=element)
-            pointers.type = ir.VectorType(address.type, self.lanes)
             full = self.splat(constant(ins.I1, 1)) if mask is None else mask
             intrinsic(
                 b,

@@ -13,8 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import reduce
 
-import llvmlite.ir as ir
-
+from . import ir
 from .block_sizes import depth_blocks
 from .dims import Dim
 from .emit_panels import Pack

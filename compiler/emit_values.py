@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-import llvmlite.ir as ir
-
 from . import instructions as ins
+from . import ir
 from .dims import Dim, dim
 from .dtypes import I64 as INDEX
 from .dtypes import DType
@@ -190,8 +189,8 @@ class Values(Frame):
         if lane_step is not None:
             steps = self._steps(lane_step)
             scattered = steps if scattered is None else b.add(scattered, steps)
+        assert scattered is not None
         pointers = b.gep(address, [scattered], source_etype=element)
-        pointers.type = ir.VectorType(address.type, self.lanes)
         full = self.splat(constant(ins.I1, 1)) if mask is None else self.splat(mask)
         got = intrinsic(
             b,

@@ -21,8 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
+from . import ir
 from .entry_builder import I1, I8, I32, I64, NULL, PTR, VOID, Builder, Callee, not_hot, routine
 
 SMALLEST = 8 << 10  # bytes; the C library is quick with less
@@ -43,7 +42,6 @@ def add_blocks(module: ir.Module) -> Any:
     held = ir.GlobalVariable(module, I64, "tdsl_block_held")
     for variable in (lists, held):
         variable.initializer = ir.Constant(variable.value_type, None)
-        variable.type = PTR
         variable.linkage = "internal"
     rounded = _rounded(module)
     fresh = _fresh(module)

@@ -1,6 +1,6 @@
 """An LLVM IR builder for code that deals with Python objects.
 
-In: a module with the table of pointers (`entry_table`). Out: `Builder`, llvmlite's IRBuilder with
+In: a module with the table of pointers (`entry_table`). Out: `Builder`, an IRBuilder with
 byte addresses, loops, and calls of C functions through the table; `routine` starts an internal
 function.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llvmlite import ir
-
 from . import entry_table as table
+from . import ir
 from .records import dataclass
 
 PTR = ir.PointerType()
@@ -65,11 +64,12 @@ class Callee:
     function_type: ir.FunctionType
     type: Any = PTR
 
-    def get_reference(self) -> str:
-        return str(self.value.get_reference())
+    @property
+    def ref(self) -> str:
+        return str(self.value.ref)
 
 
-class Builder(ir.IRBuilder):  # type: ignore[misc]  # llvmlite has no types
+class Builder(ir.IRBuilder):
     """An IRBuilder that knows the table and C's habits."""
 
     def __init__(self, block: ir.Block) -> None:
@@ -115,18 +115,13 @@ class Builder(ir.IRBuilder):  # type: ignore[misc]  # llvmlite has no types
 
     def stack(self, count: Any) -> Any:
         """Stack memory for `count` words of 64 bits."""
-        return self._untyped(self.alloca(I64, self.add(count, I64(1))))
+        return self.alloca(I64, self.add(count, I64(1)))
 
     def variable(self, value: Any) -> Any:
         """A local variable that holds `value` at first."""
         with self.goto_entry_block():
-            slot = self._untyped(self.alloca(value.type))
+            slot = self.alloca(value.type)
         self.store(value, slot)
-        return slot
-
-    @staticmethod
-    def _untyped(slot: Any) -> Any:
-        slot.type = PTR  # llvmlite gives it a typed pointer, which LLVM no longer has
         return slot
 
 

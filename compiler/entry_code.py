@@ -21,9 +21,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
-
 from . import entry_table as table
+from . import ir
 from .entry_blocks import SMALLEST, add_blocks
 from .entry_builder import (
     F32_T,
@@ -58,7 +57,6 @@ def entry_module() -> ir.Module:
     module = ir.Module("entry")
     pointers = ir.GlobalVariable(module, ir.ArrayType(PTR, len(table.SLOT)), "tdsl_table")
     pointers.initializer = ir.Constant(pointers.value_type, None)
-    pointers.type = PTR
     parts = {
         "array": _array(module),
         "number": _number(module),

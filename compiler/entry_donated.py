@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
 from . import entry_table as table
+from . import ir
 from .entry_builder import I1, I32, I64, PTR, Builder, routine
 
 

@@ -11,10 +11,7 @@ allow. It is exact, so that every machine has the same bits.
 
 from __future__ import annotations
 
-from typing import Any
-
-import llvmlite.ir as ir
-
+from . import ir
 from .instructions import DOUBLE, FLOAT, I64
 from .llvm_vector import constant, intrinsic
 from .records import dataclass
@@ -41,11 +38,10 @@ def replace_remainders(module: ir.Module) -> None:
     """Every scalar `frem` becomes a call. Raises TypeError for a `frem` of another type."""
     for function in list(module.functions):
         for block in function.blocks:
-            for i in [i for i in block.instructions if i.opname == "frem"]:
-                call = ir.instructions.CallInstr(
-                    block, _remainder(module, i.type), list(i.operands), name=i.name
-                )
-                block.replace(i, call)
+            for k, i in enumerate(block.instructions):
+                if isinstance(i, ir.Remainder):
+                    call = ir.call_text(_remainder(module, i.type), i.operands)
+                    block.instructions[k] = f"{i.ref} = {call}"
 
 
 def _remainder(module: ir.Module, t: ir.Type) -> ir.Function:
@@ -53,7 +49,7 @@ def _remainder(module: ir.Module, t: ir.Type) -> ir.Function:
     if form is None:
         raise TypeError(f"no remainder of {t}")
     name = f"exact_remainder_{form.bits}"
-    found: Any = module.globals.get(name)
+    found: ir.Function | None = module.globals.get(name)
     if found is not None:
         return found
     function = ir.Function(module, ir.FunctionType(t, [t, t]), name)

@@ -32,8 +32,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 
-import llvmlite.ir as ir
-
+from . import ir
 from .entry_builder import Callee, not_hot
 from .entry_table import FUTEX, POOL_STOP, POOL_WORDS, workers_can_sleep
 from .instructions import I32, I64
@@ -65,7 +64,6 @@ def threads(module: ir.Module) -> ir.GlobalVariable:
     found = module.globals.get("tdsl_threads")
     if found is None:
         found = ir.GlobalVariable(module, I64, "tdsl_threads")
-        found.type = POINTER
     return found
 
 
@@ -98,8 +96,7 @@ class _Code:
         return self.b.load_atomic(self.at(word), "seq_cst", 8, typ=I64)
 
     def store(self, word: int, value: ir.Value) -> None:
-        # an exchange: llvmlite's atomic store wants pointers with types
-        self.b.atomic_rmw("xchg", self.at(word), value, "seq_cst")
+        self.b.store_atomic(value, self.at(word), "seq_cst", 8)
 
     def add(self, word: int, by: int) -> ir.Value:
         return self.b.atomic_rmw("add", self.at(word), constant(I64, by), "seq_cst")
@@ -145,7 +142,6 @@ def add_pool(module: ir.Module) -> None:
         variable = ir.GlobalVariable(module, t, name)
         variable.initializer = ir.Constant(t, None) if value is None else value
         variable.align = 64
-        variable.type = POINTER
     _parallel(module)
     _share(module)
     _worker(module)
@@ -235,7 +231,6 @@ def _share(module: ir.Module) -> None:
     each = b.mul(up(b, up(b, extent, parts), step), step)
     words = [b.ptrtoint(x, I64) for x in (part, *pointers)] + [each, extent]
     context = b.alloca(ir.ArrayType(I64, len(words)))
-    context.type = POINTER
     for k, x in enumerate(words):
         b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
     one = _range(module)
@@ -274,7 +269,6 @@ def _worker(module: ir.Module) -> None:
     not_hot(c.function)
     b = c.b
     kept, room = b.alloca(POINTER), b.alloca(I64)
-    kept.type = room.type = POINTER
     b.store(constant(I64, 0), kept)
     b.store(constant(I64, 0), room)
     names = (

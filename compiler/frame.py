@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import llvmlite.ir as ir
-
+from . import ir
 from .dims import Dim, FloorDiv, provably_positive
-from .instructions import I1, I32, I64, memory_type
+from .instructions import I32, I64, memory_type
 from .llvm_vector import constant, intrinsic, vector
 from .loops import Buffer, Linear, Loop, Nest
 from .tile import Registers, split_loops
@@ -26,9 +25,7 @@ from .tile import Registers, split_loops
 
 def formatted(t: ir.Type, text: str) -> ir.Value:
     """A constant of any type by its text."""
-    out = ir.FormattedConstant(I1, text)
-    out.type = t
-    return out
+    return ir.FormattedConstant(t, text)
 
 
 @cache
@@ -36,6 +33,8 @@ def lanes_from(lanes: tuple[int, ...]) -> ir.Constant:
     """The mask of a shuffle."""
     return ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
 
+
+T = TypeVar("T")
 
 Copies = Mapping[int, int]
 """Which unrolled copy is meant, by index."""
@@ -115,7 +114,7 @@ class Frame:
         self.split = split_loops(nest, target.registers.tuning.split_cost)
         self.exact: set[int] = set()  # open loops, split, that are in their whole tiles
         self.ranges = dict(target.ranges(self.function, nest))  # of indices with stated bounds
-        self.splats: dict[tuple[int, int], ir.Value] = {}
+        self.splats: dict[tuple[ir.Value, int], ir.Value] = {}
         self.lane_index: int | None = None
         self.lanes = 1
 
@@ -125,11 +124,12 @@ class Frame:
 
     # ----------------------------------------------------------------- scopes
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: Any, make: Callable[[], T]) -> T:
         """The value under `key`, made now unless an open scope has it."""
         for scope in reversed(self.scopes):
             if key in scope:
-                return scope[key]
+                found: T = scope[key]
+                return found
         out = self.scopes[-1][key] = make()
         return out
 
@@ -321,7 +321,7 @@ class Frame:
         self, old: Sequence[ir.Value], before: ir.Block, new: Sequence[ir.Value], last: ir.Block
     ) -> list[ir.Value]:
         """What a block is entered with: `old` from one block, `new` from the other."""
-        results = []
+        results: list[ir.Value] = []
         for x, y in zip(old, new, strict=True):
             phi = self.b.phi(x.type)
             phi.add_incoming(x, before)
@@ -401,8 +401,8 @@ class Frame:
         if isinstance(x.type, ir.VectorType):
             return x
         if isinstance(x, ir.FormattedConstant):
-            return formatted(vector(x.type, self.lanes), f"splat ({x.type} {x.constant})")
-        key = id(x), self.lanes  # the function keeps x alive
+            return formatted(vector(x.type, self.lanes), f"splat ({x.type} {x.ref})")
+        key = x, self.lanes
         if key not in self.splats:
             self.splats[key] = self._splat(x)
         return self.splats[key]
@@ -415,8 +415,6 @@ class Frame:
         home = x.parent if isinstance(x, ir.Instruction) else self.function.entry_basic_block
         if home is not b.block:
             b = ir.IRBuilder(home)
-            if home.is_terminated:
-                b.position_before(home.terminator)
         first = b.insert_element(none, x, constant(I32, 0))
         return b.shuffle_vector(first, none, lanes_from((0,) * self.lanes))
 

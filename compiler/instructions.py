@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.ir as ir
-
-from . import mathlib
+from . import ir, mathlib
 from .dtypes import BF16, F16, F32, F64, DType
 from .fixed_exponents import LARGEST
 from .llvm_vector import constant, element_of, intrinsic, suffix, vector, width_of
@@ -315,7 +313,7 @@ def _integer_power(
 def _power_function(module: ir.Module, t: ir.Type) -> ir.Function:
     """Repeated squaring over all bits of the exponent, taken as unsigned."""
     name = f"integer_power_{t}".translate(str.maketrans(" <>", "___"))
-    found: Any = module.globals.get(name)
+    found: ir.Function | None = module.globals.get(name)
     if found is not None:
         return found
     function = ir.Function(module, ir.FunctionType(t, [t, t]), name)

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-import llvmlite.ir as ir
-
+from . import ir
 from .llvm_vector import (
     any_lane,
     constant,
@@ -349,7 +348,7 @@ def rarely(
         inner.branch(done)
         last = inner.block
         inner.position_at_end(done)
-        packed = ir.Constant(result, ir.Undefined)
+        packed: ir.Value = ir.Constant(result, ir.Undefined)
         for i, (old, new) in enumerate(zip(rest, values, strict=False)):
             phi = inner.phi(types[i])
             phi.add_incoming(old, entry)

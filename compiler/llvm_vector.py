@@ -1,4 +1,4 @@
-"""LLVM vector values through the llvmlite builder: types, splat constants, intrinsics.
+"""LLVM vector values through the builder: types, splat constants, intrinsics.
 
 In: an `ir.IRBuilder` and values that are scalars or vectors (`<W x T>`). Out: new values.
 Width 1 is the scalar type itself, never `<1 x T>`. Left to others: formulas (`lanes.py`, `mathlib`)
@@ -7,14 +7,15 @@ and which intrinsics a target can select (the emitter's allowlist).
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-import llvmlite.ir as ir
+from . import ir
+from .ir_types import literal
 
 
-class TargetModule(ir.Module):  # type: ignore[misc]  # llvmlite has no types
+class TargetModule(ir.Module):
     """A module that says what its target does in one instruction where others need several."""
 
     def __init__(self, name: str, *, scales_by_powers: bool = False) -> None:
@@ -38,33 +39,21 @@ def width_of(type_: ir.Type) -> int:
     return int(type_.count) if isinstance(type_, ir.VectorType) else 1
 
 
-def literal(element: ir.Type, value: float) -> str:
-    """The exact text of a scalar constant. Floats are written as the bits of a double, which is
-    LLVM's form for f32 as well; a value is rounded to f32 first (to infinity past its range)."""
-    match element:
-        case ir.FloatType():
-            try:
-                value = struct.unpack("f", struct.pack("f", value))[0]
-            except OverflowError:
-                value = float("inf") if value > 0 else float("-inf")
-        case ir.DoubleType():
-            pass
-        case ir.IntType():
-            return str(int(value))
-        case _:
-            raise TypeError(f"no constants of type {element}")
-    return f"0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
-
-
 def constant(type_: ir.Type, value: float) -> ir.Value:
     """`value` in every lane of `type_` (float, double, an integer, or a vector of them)."""
-    element = element_of(type_)
-    text = literal(element, value)
+    if type(value) is int:
+        return _integer(type_, value)
+    return _constant(type_, value)
+
+
+def _constant(type_: ir.Type, value: float) -> ir.Value:
+    text = literal(element_of(type_), value)
     if isinstance(type_, ir.VectorType):
-        text = f"splat ({element} {text})"
-    splat = ir.FormattedConstant(element, text)
-    splat.type = type_
-    return splat
+        text = f"splat ({type_.element} {text})"
+    return ir.FormattedConstant(type_, text)
+
+
+_integer = cache(_constant)  # 0.0 and -0.0 are equal, but not the same
 
 
 def suffix(type_: ir.Type) -> str:
@@ -123,7 +112,7 @@ def exponent_and_mantissa(builder: ir.IRBuilder, x: ir.Value) -> tuple[ir.Value,
     exponent = _avx512(builder, "getexp", x, [x, x])
     # the interval from 1 to 2, the sign of x
     mantissa = _avx512(builder, "getmant", x, [x, constant(ir.IntType(32), 0), x])
-    return None if exponent is None else (exponent, mantissa)
+    return None if exponent is None or mantissa is None else (exponent, mantissa)
 
 
 def replaced(builder: ir.IRBuilder, result: ir.Value, x: ir.Value, table: int) -> ir.Value | None:
@@ -164,7 +153,6 @@ def gather(builder: ir.IRBuilder, table: ir.GlobalVariable, index: ir.Value) -> 
     if width == 1:
         return builder.load(builder.gep(table, [index], source_etype=scalar), typ=scalar)
     pointers = builder.gep(table, [index], source_etype=scalar)
-    pointers.type = ir.VectorType(ir.PointerType(), width)
     lane = vector(scalar, width)
     full = constant(vector(ir.IntType(1), width), 1)
     args = [pointers, full, constant(lane, 0)]

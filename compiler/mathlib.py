@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import llvmlite.ir as ir
-
+from . import ir
 from . import mathlib_exponential as exponential
 from . import mathlib_logarithm as logarithm
 from . import mathlib_power as power

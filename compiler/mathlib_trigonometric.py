@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import llvmlite.ir as ir
-
+from . import ir
 from .lanes import Integer, Real, choose, rarely
 from .mathlib_coefficients import ASIN, ATAN, COS, HALF_PI, SIN, TAN, TWO_OVER_PI_LIMBS
 from .mathlib_exponential import round_by_adding

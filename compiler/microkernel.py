@@ -19,8 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import llvmlite.ir as ir
-
+from . import ir
 from .instructions import I1, I32, I64
 from .llvm_vector import any_lane, ask_for, constant, intrinsic, vector
 from .records import dataclass
@@ -68,7 +67,7 @@ def panels(element: ir.Type, registers: Registers) -> Panels:
 def finite(module: ir.Module, tile: Panels) -> ir.Function:
     """`(panels, count) -> i1`: whether the first elements are neither infinite nor NaN."""
     name = f"tdsl_finite_f{8 * tile.bytes}"
-    found = module.globals.get(name)
+    found: ir.Function | None = module.globals.get(name)
     if found is not None:
         return found
     f = ir.Function(module, ir.FunctionType(I1, [POINTER, I64]), name)
@@ -125,7 +124,6 @@ def edge_of(b: ir.IRBuilder, tile: Panels) -> ir.Value:
     """Memory of the function's own for a tile that is not written whole."""
     edge = b.alloca(ir.ArrayType(tile.element, tile.rows * tile.columns))
     edge.align = ALIGNMENT
-    edge.type = POINTER
     return edge
 
 
@@ -267,8 +265,7 @@ def copy(
 def below(b: ir.IRBuilder, lanes: int, count: ir.Value) -> ir.Value:
     """The mask of the first `count` lanes."""
     numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
-    numbered = ir.FormattedConstant(I1, f"<{numbers}>")
-    numbered.type = vector(I64, lanes)
+    numbered = ir.FormattedConstant(vector(I64, lanes), f"<{numbers}>")
     return b.icmp_signed("<", numbered, _spread(b, count, lanes))
 
 
@@ -302,7 +299,8 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
         at = b.add(b.mul(row, constant(I64, r)), constant(I64, v * tile.lanes))
         return b.gep(c, [at], source_etype=tile.element)
 
-    steps, columns = [(left, a_step)], constant(I64, tile.columns)
+    steps: list[tuple[ir.Value, ir.Value]] = [(left, a_step)]
+    columns = constant(I64, tile.columns)
     for p in range(-(-vectors // tile.vectors)):
         start = b.gep(right, [b.mul(k, constant(I64, p * tile.columns))], source_etype=tile.element)
         steps.append((start, columns))

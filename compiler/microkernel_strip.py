@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import llvmlite.ir as ir
-
+from . import ir
 from .instructions import I64
 from .llvm_vector import constant
 from .microkernel import (

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-import llvmlite.ir as ir
-
+from . import ir
 from .block_sizes import depth_blocks, even
 from .dtypes import DType
 from .entry_builder import Callee, not_hot
@@ -269,7 +268,6 @@ def _part(
     task = word(b, words, _TASK, POINTER)
     batches = word(b, task, BATCHES)
     ranges = b.alloca(I64, b.mul(b.add(batches, constant(I64, AT_BATCH)), constant(I64, 2)))
-    ranges.type = POINTER
 
     def extent(place: int) -> ir.Value:
         return word(b, task, field(place, EXTENT))
@@ -279,8 +277,8 @@ def _part(
         b.store(low, at)
         b.store(high, b.gep(at, [one], source_etype=I64))
 
-    with counted(b, batches, one) as k:  # an operand that no batch moves is packed before them
-        put(b.add(k, constant(I64, AT_BATCH)), none, one)
+    with counted(b, batches, one) as at:  # an operand that no batch moves is packed before them
+        put(b.add(at, constant(I64, AT_BATCH)), none, one)
     outer: dict[int, tuple[ir.Value, ir.Value]] = {}
     for k, place in enumerate(_SHARED):
         share, whole = word(b, words, _SHARES + k), extent(place)
@@ -379,10 +377,9 @@ def _part(
             with b.if_else(is_strip) as (by_strip, by_panels):
                 with by_strip:
                     at = b.add(out, b.mul(rows[0], step))
-                    place = b.gep(start, [at], source_etype=tile.element)
+                    to = b.gep(start, [at], source_etype=tile.element)
                     sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
-                    args = [*panel, place, *sizes, here, step, line, later]
-                    b.call(multiply_strip, args)
+                    b.call(multiply_strip, [*panel, to, *sizes, here, step, line, later])
                 with by_panels:
                     steps = [here, one, constant(I64, tile.rows)]
                     multiplied(packed_from, rows[1], [panel[0], *steps])
@@ -398,9 +395,8 @@ def _read_in_place(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
     one = constant(I64, 1)
     plain = b.icmp_signed("!=", word(b, task, LEFT + PLAIN), constant(I64, 0))
     plain = b.and_(plain, b.icmp_signed("==", word(b, task, LEFT + FINITE), constant(I64, 0)))
-    for x in (INNER, field(AT_OUTER, EXTENT), field(AT_LAST, LEFT_STEP)):
-        x = word(b, task, x)
-        plain = b.and_(plain, b.icmp_signed("==", x, one))
+    for place in (INNER, field(AT_OUTER, EXTENT), field(AT_LAST, LEFT_STEP)):
+        plain = b.and_(plain, b.icmp_signed("==", word(b, task, place), one))
     return plain
 
 

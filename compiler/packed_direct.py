@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import llvmlite.ir as ir
-
+from . import ir
 from .dims import dim
 from .dtypes import DType
 from .emit import emit

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import llvmlite.ir as ir
-
+from . import ir
 from .dims import Dim, dim, named
 from .dtypes import F32, DType
 from .emit_panels import Pack

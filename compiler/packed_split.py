@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import llvmlite.ir as ir
-
+from . import ir
 from .dims import Dim, product
 from .instructions import I32, I64
 from .llvm_vector import constant, intrinsic, vector
@@ -65,7 +64,6 @@ def add_up(module: ir.Module, tile: Panels) -> ir.Function:
     wide, align = vector(tile.element, tile.lanes), constant(I32, tile.bytes)
     one, whole = constant(I64, 1), b.mul(m, n)
     total = b.alloca(wide)
-    total.type = POINTER
     with counted(b, m, one) as i, counted(b, n, constant(I64, tile.lanes)) as j:
         mask = below(b, tile.lanes, b.sub(n, j))
         b.store(constant(wide, 0), total)

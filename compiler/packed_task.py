@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import llvmlite.ir as ir
-
+from . import ir
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import Loop
@@ -90,7 +89,6 @@ def stack(b: ir.IRBuilder, words: int) -> ir.Value:
     """Memory of the function's own."""
     with b.goto_entry_block():
         memory = b.alloca(ir.ArrayType(I64, words))
-    memory.type = POINTER
     return memory
 
 

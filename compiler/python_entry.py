@@ -18,9 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llvmlite import ir
-
 from . import entry_table as table
+from . import ir
 from .binding import Bind, Equal, binding_steps
 from .dims import Dim, FloorDiv, dim, product
 from .dtypes import STRONG
@@ -59,7 +58,6 @@ def _signature(module: ir.Module, fn: Function, arrays: bool) -> Any:
             words += _record(value, places.get(k))
     signature = ir.GlobalVariable(module, ir.ArrayType(I64, len(words)), "tdsl_signature")
     signature.initializer = ir.Constant(signature.value_type, [I64(w) for w in words])
-    signature.type = PTR
     return signature
 
 
@@ -86,7 +84,7 @@ def _bind(module: ir.Module, fn: Function) -> None:
     axes = iter(range(sum(len(p.shape) for p in fn.params)))
     given = [[b.load(b.item(sizes, next(axes), I64), typ=I64) for _ in p.shape] for p in fn.params]
     env: dict[str, Any] = {}
-    holds = ir.Constant(ir.IntType(1), 1)
+    holds: ir.Value = ir.Constant(ir.IntType(1), 1)
     for step in binding_steps([p.shape for p in fn.params]):
         size = given[step.position][step.axis]
         match step:

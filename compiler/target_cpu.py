@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import llvmlite.binding as llvm
-import llvmlite.ir as ir
 
+from . import ir
 from .band_nests import BandNest
 from .dims import Dim, provably_positive
 from .dtypes import BY_NAME

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import llvmlite.binding as llvm
-import llvmlite.ir as ir
 
+from . import ir
 from .artifact import IndexCheck
 from .dims import Dim, product
 from .emit import emit
@@ -119,10 +119,9 @@ class CudaTarget:
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), nest.name)
         function.calling_convention = "ptx_kernel"
         function.attributes.add("nounwind")
-        # llvmlite's sets know LLVM's own attributes only
-        set.add(function.attributes, f'"nvvm.maxntid"="{self.launch.block}"')
+        function.attributes.add(f'"nvvm.maxntid"="{self.launch.block}"')
         # else the assembler may spill registers to fit more blocks on a multiprocessor
-        set.add(function.attributes, '"nvvm.minctasm"="1"')
+        function.attributes.add('"nvvm.minctasm"="1"')
         for arg in function.args:
             if isinstance(arg.type, ir.PointerType):
                 arg.add_attribute("noalias")
@@ -330,7 +329,6 @@ def _shared_words(module: ir.Module, name: str, count: int) -> ir.Value:
     readers of the one before."""
     t = ir.ArrayType(I32, count)
     slots = ir.GlobalVariable(module, t, module.get_unique_name(name), addrspace=3)
-    slots.type = _SHARED  # llvmlite types a global's pointer; the builder wants an opaque one
     slots.linkage = "internal"
     slots.align = 16
     slots.initializer = ir.Constant(t, ir.Undefined)

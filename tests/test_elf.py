@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import tdsl
-from llvmlite import ir
+from tdsl.compiler import ir
 from tdsl.compiler.machine import host, target_machine
 from tdsl.compiler.target_cpu import contraction_code, entry_code
 from tdsl.runtime import cache, elf, loading

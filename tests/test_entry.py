@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tdsl
-from llvmlite import ir
-from tdsl.compiler import dtypes, graph, target_cpu
+from tdsl.compiler import dtypes, graph, ir, target_cpu
 from tdsl.compiler.binding import Bind, Equal, bind, binding_steps
 from tdsl.compiler.dims import dim, named
 from tdsl.compiler.entry_builder import I8, I64, PTR

@@ -6,9 +6,9 @@ import ctypes
 from typing import Any
 
 import llvmlite.binding as llvm
-import llvmlite.ir as ir
 import numpy as np
 import pytest
+from tdsl.compiler import ir
 from tdsl.compiler.exact_remainder import replace_remainders
 
 FORMATS: dict[str, tuple[ir.Type, Any, Any]] = {

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
-import llvmlite.ir as ir
 import mpmath as mp
 import numpy as np
 import pytest
-from tdsl.compiler import mathlib
+from tdsl.compiler import ir, mathlib
 from tdsl.compiler.llvm_vector import (
     TargetModule,
     constant,

@@ -26,6 +26,7 @@ from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
+from .microkernel_strip import shared_strip
 from .packed import MOST_PANELS, ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
@@ -222,7 +223,7 @@ class _Task(Frame):
         number(packed_task.FIRST, packed_task.AT_WINDOW if is_window else packed_task.AT_BATCH)
         number(packed_task.WINDOW, 1)
         if c.strip is not None:
-            number(packed_task.STRIP, 1)
+            words[packed_task.STRIP] = shared_strip(b.module, shape)
             words[packed_task.WINDOW] = strip_room(b, self.size, c, c.strip, shape)[0]
         steps = [dict(c.store.offset.terms)]
         starts = (packed_task.LEFT_START, packed_task.RIGHT_START)

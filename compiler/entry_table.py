@@ -133,21 +133,24 @@ def workers_can_sleep() -> bool:
     return platform.system() == "Linux" and platform.machine().lower() in FUTEX
 
 
-# the routines of packed contractions (`packed_blocks`), by the dtype of operands
-PRODUCTS = {
-    element: (
-        *(
-            f"tdsl_contract{which}_{element}"
-            for which in ("", "_rows")
-            if element in ("f32", "f64")  # the others are packed as f32
-        ),
-        *(
-            f"tdsl_pack_{side}{how}_{element}"
-            for side in ("left", "right")
-            for how in ("", "_transposed")
-        ),
-        f"tdsl_direct_{element}",
-        f"tdsl_direct_transposed_{element}",
-    )
-    for element in ("f32", "f64", "f16", "bf16")
+# what functions with large contractions share (`packed_blocks`), by what is compiled together: the
+# products of panels, those of panels and strips, and what is done with plain operands
+ROUTINES = {
+    **{
+        f"products {element}": (f"tdsl_contract_{element}", f"tdsl_contract_rows_{element}")
+        for element in ("f32", "f64")  # the others are packed as f32
+    },
+    **{f"strips {element}": (f"tdsl_multiply_strip_{element}",) for element in ("f32", "f64")},
+    **{
+        f"plain {element}": (
+            *(
+                f"tdsl_pack_{side}{how}_{element}"
+                for side in ("left", "right")
+                for how in ("", "_transposed")
+            ),
+            f"tdsl_direct_{element}",
+            f"tdsl_direct_transposed_{element}",
+        )
+        for element in ("f32", "f64", "f16", "bf16")
+    },
 }

@@ -1,7 +1,7 @@
 """The register-tiled product of left panels and a strip: windows are read where they stand.
 
-In: what the machine offers. Out: a function of the module that all contractions share, for one
-element type:
+In: what the machine offers. Out: a function that all contractions with strips share, for one element
+type:
 
     void tdsl_multiply_strip_f32(ptr a, ptr strip, ptr c, i64 m, i64 n, i64 lines, i64 k,
                                  i64 row, i64 line, i64 accumulate)
@@ -35,16 +35,23 @@ from .microkernel import (
     smallest,
     tile_sizes,
 )
+from .packed_task import external, suffix
 
 LINE, START, COUNT, TABLE = range(4)
 """Words of a strip: bytes from line to line, where its elements start and how many there are; for
 every place of the sum, where it reads."""
 
 
+STRIP_CALL = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 7)
+
+
+def shared_strip(module: ir.Module, tile: Panels) -> ir.Function:
+    """The function as an external symbol."""
+    return external(module, STRIP_CALL, f"tdsl_multiply_strip_{suffix(tile)}")
+
+
 def multiply_strip(module: ir.Module, tile: Panels) -> ir.Function:
-    t = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 7)
-    function = ir.Function(module, t, f"tdsl_multiply_strip_f{8 * tile.bytes}")
-    function.linkage = "internal"
+    function = shared_strip(module, tile)
     function.attributes.add("nounwind")
     pa, strip, pc, m, n, lines, k, row, line, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))

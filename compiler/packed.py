@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import reduce
 
 from .dims import Dim, dim, product
-from .dtypes import BOOL, F32, F64, I64, DType
+from .dtypes import BOOL, F32, F64, I64
 from .loops import (
     Accumulator,
     Apply,
@@ -145,10 +145,14 @@ class Contraction:
         return self.direct.name
 
     @property
-    def dtypes(self) -> frozenset[DType]:
-        """Those of which shared routines are wanted: of the sums, and of plain operands."""
+    def routines(self) -> frozenset[str]:
+        """The shared ones that are wanted (`entry_table.ROUTINES`)."""
+        kinds = ["products"] if self.strip is None else ["products", "strips"]
         plain = (x.strided for x in (self.left, self.right))
-        return frozenset({self.left.value.dtype, *(x.dtype for x in plain if x is not None)})
+        return frozenset(
+            [f"{kind} {self.left.value.dtype}" for kind in kinds]
+            + [f"plain {x.dtype}" for x in plain if x is not None]
+        )
 
     @property
     def inner(self) -> Dim:

@@ -1,6 +1,6 @@
 """The blocks of packed contractions: one routine per element type, which all kernels share.
 
-In: what the machine offers. Out: a module, compiled once per machine, with (for f32 and f64)
+In: what the machine offers. Out: modules, compiled once per machine, with (for f32 and f64)
 
     i64  tdsl_contract(ptr task)
     i64  tdsl_contract_rows(ptr task, i64 low, i64 high, ptr panels)
@@ -26,7 +26,7 @@ from .frame import Target
 from .instructions import I1, I8, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
-from .microkernel_strip import COUNT, START, multiply_strip
+from .microkernel_strip import COUNT, START, STRIP_CALL, multiply_strip
 from .packed import MOST_PANELS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
 from .packed_direct import add_direct, reads_in_place
 from .packed_plain import add_packs
@@ -83,19 +83,22 @@ from .packed_task import (
 )
 
 
-def contraction_module(target: Target, d: DType) -> ir.Module:
-    """All routines of one dtype of operands; those of 16 bits are packed as f32, whose blocks they
-    share."""
+def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
+    """The routines of one kind (`entry_table.ROUTINES`) for one dtype of operands; those of 16 bits
+    are packed as f32, whose products they share."""
     tile = panels(register_type(d), target.registers)
-    module = ir.Module(f"tdsl_contractions_{d}")
-    add_packs(target, module, tile, d)
-    for transposed in (False, True):
-        add_direct(target, module, tile, d, transposed)
-    if d.is_half:
-        return module
-    part = _part(module, tile, multiply(module, tile), multiply_strip(module, tile))
-    _contract(module, tile, part)
-    _contract_rows(module, tile, part)
+    module = ir.Module(f"tdsl_{kind}_{d}")
+    match kind:
+        case "products":
+            part = _part(module, tile, multiply(module, tile))
+            _contract(module, tile, part)
+            _contract_rows(module, tile, part)
+        case "strips":
+            multiply_strip(module, tile)
+        case "plain":
+            add_packs(target, module, tile, d)
+            for transposed in (False, True):
+                add_direct(target, module, tile, d, transposed)
     return module
 
 
@@ -255,9 +258,7 @@ def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
 
 
-def _part(
-    module: ir.Module, tile: Panels, multiply: ir.Function, multiply_strip: ir.Function
-) -> ir.Function:
+def _part(module: ir.Module, tile: Panels, multiply: ir.Function) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
     f.linkage = "internal"
@@ -379,7 +380,8 @@ def _part(
                     at = b.add(out, b.mul(rows[0], step))
                     to = b.gep(start, [at], source_etype=tile.element)
                     sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
-                    b.call(multiply_strip, [*panel, to, *sizes, here, step, line, later])
+                    args = [*panel, to, *sizes, here, step, line, later]
+                    b.call(Callee(word(b, task, STRIP, POINTER), STRIP_CALL), args)
                 with by_panels:
                     steps = [here, one, constant(I64, tile.rows)]
                     multiplied(packed_from, rows[1], [panel[0], *steps])

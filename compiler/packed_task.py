@@ -42,7 +42,7 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
     LEFT_START,  # where plain operands and the result start
     RIGHT_START,
     OUT,
-    STRIP,  # whether the right operand's panels are a strip
+    STRIP,  # what multiplies, if the right operand's panels are a strip; else 0
     WINDOW,  # of its window, how many values one strip holds
     FIRST,  # the place of the output's first index, where that is no row: AT_BATCH or AT_WINDOW
     LEFT,

@@ -19,7 +19,7 @@ from .dtypes import BY_NAME
 from .emit_band import band_scratch, emit_band
 from .emit_packed import contraction_scratch, emit_contraction
 from .emit_parallel import emit_nest
-from .entry_table import POOL, PRODUCTS
+from .entry_table import POOL, ROUTINES
 from .fork_join import add_pool
 from .frame import Frame
 from .instructions import I1, I64
@@ -30,7 +30,7 @@ from .machine import Machine, data_layout, host, initialize, target_machine
 from .module_text import split_text
 from .object_code import object_code, optimized, translated
 from .packed import Contraction
-from .packed_blocks import contraction_module
+from .packed_blocks import shared_module
 from .records import dataclass
 from .schedule import Schedule
 from .tile import Registers
@@ -254,9 +254,11 @@ def entry_code(machine: Machine) -> list[bytes]:
     return translated(split_text(entry_module()), machine)
 
 
-def contraction_code(element: str, machine: Machine) -> list[bytes]:
-    """Object code of the routines that functions with contractions call."""
-    module = contraction_module(CpuTarget(machine.registers), BY_NAME[element])
+def shared_code(what: str, machine: Machine) -> list[bytes]:
+    """Object code of routines that functions with contractions call: of one of
+    `entry_table.ROUTINES`."""
+    kind, element = what.split()
+    module = shared_module(CpuTarget(machine.registers), kind, BY_NAME[element])
     module.triple = machine.triple
     module.data_layout = data_layout(machine)
     return translated(split_text(module), machine)
@@ -271,8 +273,8 @@ def _routines() -> list[llvm.ExecutionEngine]:
     add_pool(pool)
     code = object_code(optimized(str(pool), host()), host())
     engines = [_published([code], POOL)]
-    for element, names in PRODUCTS.items():
-        engines.append(_published(contraction_code(element, host()), names))
+    for what, names in ROUTINES.items():
+        engines.append(_published(shared_code(what, host()), names))
     return engines
 
 

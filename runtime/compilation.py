@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.entry_table import PRODUCTS
+from ..compiler.entry_table import ROUTINES
 from ..compiler.stages import stage
 from ..compiler.tuning import STATIC, Tuning
 from . import cache, collector
@@ -112,8 +112,8 @@ def compiled(
         for nest in loops.nests:
             for part in nest.stages if isinstance(nest, BandNest) else [nest]:
                 if isinstance(part, Contraction):
-                    for d in part.dtypes:
-                        _start(f"contractions {d}")
+                    for what in sorted(part.routines):
+                        _start(what)
         jobs = Jobs(host())
         most = target_cpu.PART if cores() > 1 else None
         modules = target_cpu.modules_of(loops, host(), most)
@@ -140,9 +140,9 @@ def _load(code: Sequence[bytes], owner: Owner) -> Native:
     names = [p.name for p in owner.signature.params]
     with _entry_lock:
         entry = shared_entry()
-        for element, routines in PRODUCTS.items():
+        for what, routines in ROUTINES.items():
             if any(name.encode() in x for x in code for name in routines):
-                contractions(element)
+                shared_routines(what)
     with stage("load"):
         return Native(LoadedCode(*code), entry, owner.signature.name, names, owner)
 
@@ -173,12 +173,12 @@ def pool() -> Pool:
 
 
 @functools.cache
-def contractions(element: str) -> LoadedCode:
-    """The routines of large contractions, which all functions share and find by name."""
-    code = _code(f"contractions {element}")
+def shared_routines(what: str) -> LoadedCode:
+    """Some of the routines of large contractions, which all functions share and find by name."""
+    code = _code(what)
     with stage("load"):
         loaded = LoadedCode(*code)
-        loaded.publish(PRODUCTS[element])
+        loaded.publish(ROUTINES[what])
         return loaded
 
 
@@ -206,17 +206,17 @@ def _code(what: str) -> list[bytes]:
 
 
 def _once_per_machine(what: str) -> tuple[list[bytes], bool]:
-    """The code of `entry`, or of `contractions` of an element type: from the disk cache, where it
-    was compiled before; and whether it was."""
+    """The code of `entry`, or of some of `ROUTINES`: from the disk cache, where it was compiled
+    before; and whether it was."""
     stored = cache.get(cache.key(what, machine_key()))
     if stored is not None and "objects" in stored.header:
         return _objects(stored), True
-    with stage("shared entry" if what == "entry" else "contractions"):
+    with stage("shared entry" if what == "entry" else "shared routines"):
         from ..compiler import target_cpu
         from ..compiler.machine import host
 
         if what == "entry":
             made = target_cpu.entry_code(host())
         else:
-            made = target_cpu.contraction_code(what.removeprefix("contractions "), host())
+            made = target_cpu.shared_code(what, host())
     return made, False

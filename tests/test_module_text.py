@@ -42,8 +42,11 @@ def _halves(module: ir.Module) -> list[dict[str, bool]]:
 def test_halves_of_what_all_functions_share() -> None:
     assert len(_halves(entry_module())) == 2
     target = target_cpu.CpuTarget(host().registers)
-    for element in (F32, F64, BF16):
-        assert len(_halves(target_cpu.contraction_module(target, element))) == 2
+    for d in (F32, F64, BF16):
+        assert len(_halves(target_cpu.shared_module(target, "plain", d))) == 2
+    for d in (F32, F64):
+        assert len(_halves(target_cpu.shared_module(target, "products", d))) == 2
+        assert len(_halves(target_cpu.shared_module(target, "strips", d))) == 1
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)

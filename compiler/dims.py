@@ -36,6 +36,13 @@ class Dim:
     terms: tuple[tuple[Monomial, int], ...]
 
     @cached_property
+    def _hash(self) -> int:
+        return hash(self.terms)
+
+    def __hash__(self) -> int:
+        return self._hash  # dims are keys everywhere
+
+    @cached_property
     def const(self) -> int | None:
         """The value, when it does not depend on any name."""
         if not self.terms:
@@ -45,8 +52,13 @@ class Dim:
         return None
 
     def __add__(self, other: Dim | int) -> Dim:
+        other = dim(other)
+        if not other.terms:
+            return self
+        if not self.terms:
+            return other
         out = dict(self.terms)
-        for mono, c in dim(other).terms:
+        for mono, c in other.terms:
             out[mono] = out.get(mono, 0) + c
         return _make(out)
 
@@ -62,10 +74,15 @@ class Dim:
         return dim(other) + (-self)
 
     def __mul__(self, other: Dim | int) -> Dim:
+        other = dim(other)
+        if other is _ONE:
+            return self
+        if self is _ONE:
+            return other
         out: dict[Monomial, int] = {}
         for ma, ca in self.terms:
-            for mb, cb in dim(other).terms:
-                mono = tuple(sorted(ma + mb, key=str))
+            for mb, cb in other.terms:
+                mono = tuple(sorted(ma + mb, key=str)) if ma and mb else ma or mb
                 out[mono] = out.get(mono, 0) + ca * cb
         return _make(out)
 
@@ -137,8 +154,12 @@ class Dim:
 
 
 def _make(terms: Mapping[Monomial, int]) -> Dim:
-    kept = ((m, c) for m, c in terms.items() if c)
-    return Dim(tuple(sorted(kept, key=lambda t: tuple(map(str, t[0])))))
+    kept = [(m, c) for m, c in terms.items() if c]
+    if len(kept) > 1:
+        kept.sort(key=lambda t: tuple(map(str, t[0])))
+    elif not kept or kept[0][0] == ():
+        return dim(kept[0][1] if kept else 0)
+    return Dim(tuple(kept))
 
 
 def dim(value: Dim | int) -> Dim:
@@ -148,6 +169,9 @@ def dim(value: Dim | int) -> Dim:
 @cache
 def _constant(value: int) -> Dim:
     return Dim((((), value),)) if value else Dim(())
+
+
+_ONE = dim(1)
 
 
 def named(name: str) -> Dim:

@@ -8,6 +8,7 @@ which comprehensions share a loop nest (`fuse`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from weakref import WeakKeyDictionary
 
 from . import primitives, ranges
 from . import scalar as sc
@@ -313,5 +314,11 @@ def is_safe(node: Comp, x: Scalar) -> bool:
     )
 
 
-def reads_of(c: Comp) -> Iterable[sc.Read]:
-    return sc.reads((c.body, *(c.target or ())))
+_reads: WeakKeyDictionary[Comp, tuple[sc.Read, ...]] = WeakKeyDictionary()
+
+
+def reads_of(c: Comp) -> tuple[sc.Read, ...]:
+    found = _reads.get(c)
+    if found is None:  # every pass asks: the answer is kept as long as the comprehension
+        found = _reads[c] = tuple(sc.reads((c.body, *(c.target or ()))))
+    return found

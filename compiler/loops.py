@@ -246,8 +246,11 @@ def postorder(roots: Iterable[Value]) -> Iterator[Value]:
             yield x
         elif x not in seen:
             seen.add(x)
-            stack.append((x, True))
-            stack.extend((c, False) for c in reversed(children(x)) if c not in seen)
+            if below := children(x):
+                stack.append((x, True))
+                stack += [(c, False) for c in reversed(below) if c not in seen]
+            else:
+                yield x
 
 
 def values_of(s: Statement) -> tuple[Value, ...]:

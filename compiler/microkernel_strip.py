@@ -1,7 +1,7 @@
 """The register-tiled product of left panels and a strip: windows are read where they stand.
 
-In: what the machine offers. Out: a function that all contractions with strips share, for one element
-type:
+In: what the machine offers. Out: a function that all contractions with strips share, for
+one element type:
 
     void tdsl_multiply_strip_f32(ptr a, ptr strip, ptr c, i64 m, i64 n, i64 lines, i64 k,
                                  i64 row, i64 line, i64 accumulate)

@@ -162,13 +162,13 @@ def translated(halves: tuple[str, str], machine: Machine) -> list[bytes]:
 
 
 class Jobs:
-    """Modules that are translated while others are emitted, about as many at a time as there are
-    cores."""
+    """Modules that are translated while others are emitted: so many at a time that no core waits,
+    also while the last ones are emitted."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._started: list[Later[list[bytes]]] = []
-        self._most = cores()
+        self._most = 2 * cores()
 
     def start(self, halves: tuple[str, str]) -> None:
         behind = len(self._started) - self._most

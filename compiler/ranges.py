@@ -125,6 +125,10 @@ def _minus(x: Affine, y: Affine, less: int) -> Affine:
 def in_range(at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affine] = ()) -> bool:
     """Whether `0 <= at < size` is proved, for indices in their extents where `known` are >= 0."""
     match at:
+        case Affine(((k, one),), const) if (
+            one.const == 1 and not const.terms and (extents[k] == size)
+        ):
+            return True
         case Affine():
             top = sc.affine({k: -c for k, c in at.terms}, size - at.const - 1)
             return nonnegative(at, extents, known) and nonnegative(top, extents, known)

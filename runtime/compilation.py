@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..compiler.entry_table import ROUTINES
 from ..compiler.stages import stage
 from ..compiler.tuning import STATIC, Tuning
-from . import cache, collector
+from . import cache, collector, turns
 from .calls import Check, Owner, out_of_range, slow_call
 from .loading import LoadedCode, machine_key
 from .native import Entry, Native
@@ -79,7 +79,7 @@ def native_of_graph(
             counters.cache_hits += 1
             return _load(code, owner(signature, checks))
     _start("entry")
-    with collector.paused():
+    with collector.paused(), turns.short():
         code, signature, checks = compiled(graph(), arrays, tuning)
     header = {
         "objects": [len(x) for x in code],
@@ -97,6 +97,7 @@ def compiled(
     with stage("imports"):
         from ..compiler import build, pipeline, target_cpu
         from ..compiler.band_nests import BandNest
+        from ..compiler.forecast import likely_routines
         from ..compiler.machine import host
         from ..compiler.module_text import split_text
         from ..compiler.object_code import Jobs, cores
@@ -104,6 +105,8 @@ def compiled(
         from ..compiler.python_entry import add_entry
 
     counters.compilations += 1
+    for what in likely_routines(fn):
+        _start(what)
     ready = pipeline.simplified(fn)
     with ready.scope.active():
         stages = build.Build(ready, host(), tuning)

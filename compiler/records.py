@@ -4,18 +4,21 @@ In: a class with annotated fields. Out: the class as `dataclasses.dataclass` mak
 options that are used here; `fields`, `replace`, `asdict` and `match` take it for one. The standard
 decorator writes and compiles the text of six methods for every class when its module is imported:
 measured, 0.6 ms a class, half of what it took to import the compiler. Here, all that needs no text
-of its own is a closure, and `__init__`, which is called often and has to be fast, is written when a
-class is first called. Left to the type checker, for which this is the standard decorator: all
-complaints about wrong definitions.
+of its own is a closure, and `__init__`, which is called often and has to be fast, is a copy, made
+when a class is first called, of code that is compiled once for all classes with such fields. Left
+to the type checker, for which this is the standard decorator: all complaints about wrong
+definitions.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, field
+from functools import cache
 from operator import attrgetter
 from reprlib import recursive_repr
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["dataclass", "field"]
@@ -177,37 +180,45 @@ def _add_first_call(cls: Any, frozen: bool) -> None:
 
 
 def _initializer(cls: Any, frozen: bool) -> Callable[..., None]:
+    """A copy of the code for fields of these kinds, with the names of this class."""
     fields = list(cls.__dataclass_fields__.values())
+    kinds = tuple((_kind(f), bool(f.kw_only)) for f in fields)
+    code = _template(kinds, frozen, hasattr(cls, "__post_init__"))
+    names = {f"_{k}": f.name for k, f in enumerate(fields)}
+    code = code.replace(
+        co_varnames=tuple(names.get(x, x) for x in code.co_varnames),
+        co_names=tuple(names.get(x, x) for x in code.co_names),
+        co_consts=tuple(names.get(x, x) if type(x) is str else x for x in code.co_consts),
+    )
     known: dict[str, Any] = {"_set": object.__setattr__, "_absent": MISSING}
-    lines = []
-    for f in fields:
-        value = f.name
-        if f.default_factory is not MISSING:
-            known[f"_make_{f.name}"] = f.default_factory
-            value = f"_make_{f.name}() if {value} is _absent else {value}"
-        elif f.default is not MISSING:
-            known[f"_default_{f.name}"] = f.default
-        lines.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
-    if hasattr(cls, "__post_init__"):
-        lines.append("self.__post_init__()")
-    head = ", ".join(["self", *_parameters(fields)])
-    text = "\n    ".join([f"def __init__({head}):", *(lines or ["pass"])])
-    exec(text, known)  # of nothing but the names of fields
-    made: Callable[..., None] = known["__init__"]
+    known |= {f"_make_{k}": f.default_factory for k, f in enumerate(fields)}
+    made = FunctionType(code, known)
+    optional = [f for f in fields if _kind(f) != "plain"]
+    made.__defaults__ = tuple(f.default for f in optional if not f.kw_only)
+    made.__kwdefaults__ = {f.name: f.default for f in optional if f.kw_only}
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made
 
 
-def _parameters(fields: list[Field[Any]]) -> Iterator[str]:
-    starred = False
-    for f in sorted(fields, key=lambda f: bool(f.kw_only)):  # stable: otherwise in order
-        if f.kw_only and not starred:
-            starred = True
-            yield "*"
-        if f.default_factory is not MISSING:
-            text = f"{f.name}=_absent"
-        elif f.default is not MISSING:
-            text = f"{f.name}=_default_{f.name}"
-        else:
-            text = f.name
-        yield text
+def _kind(f: Any) -> str:
+    if f.default_factory is not MISSING:
+        return "made"
+    return "plain" if f.default is MISSING else "given"
+
+
+@cache
+def _template(kinds: tuple[tuple[str, bool], ...], frozen: bool, has_more: bool) -> CodeType:
+    """The code for fields `_0`, `_1`, …: compiled once, as that takes longest."""
+    lines: list[str] = []
+    usual, named = ["self"], list[str]()
+    for k, (kind, by_name) in enumerate(kinds):
+        value = f"_make_{k}() if _{k} is _absent else _{k}" if kind == "made" else f"_{k}"
+        lines.append(f"_set(self, '_{k}', {value})" if frozen else f"self._{k} = {value}")
+        (named if by_name else usual).append(f"_{k}" if kind == "plain" else f"_{k}=None")
+    if has_more:
+        lines.append("self.__post_init__()")
+    head = ", ".join([*usual, *(["*", *named] if named else [])])
+    found: dict[str, Any] = {}
+    exec("\n    ".join([f"def __init__({head}):", *(lines or ["pass"])]), found)  # of numbers only
+    code: CodeType = found["__init__"].__code__
+    return code

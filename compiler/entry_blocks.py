@@ -56,6 +56,7 @@ def add_blocks(module: ir.Module) -> Any:
 def _fresh(module: ir.Module) -> Any:
     """A block of so many bytes from malloc, or NULL."""
     b = routine(module, "tdsl_block_fresh", PTR, [I64])
+    not_hot(b.function)
     size = b.function.args[0]
     raw = b.c("PyMem_RawMalloc", b.add(size, I64(_FRONT + _ALIGN)))
     with b.if_then(b.is_null(raw)):
@@ -153,11 +154,13 @@ def _free(module: ir.Module, lists: Any, held: Any, rounded: Any) -> Any:
 def _new(module: ir.Module, fresh: Any, take: Any) -> Any:
     """Memory as NumPy would ask the handler for it."""
     f = ir.Function(module, ir.FunctionType(PTR, [PTR, I64]), "tdsl_block_new")
+    not_hot(f)
     b = Builder(f.append_basic_block("entry"))
     with b.if_then(b.icmp_signed("<", f.args[1], I64(SMALLEST))):
         b.ret(b.call(fresh, [f.args[1]]))
     b.ret(b.call(take, [f.args[1]]))
     zeros = ir.Function(module, ir.FunctionType(PTR, [PTR, I64, I64]), "tdsl_block_zeros")
+    not_hot(zeros)
     b = Builder(zeros.append_basic_block("entry"))
     context, count, size = zeros.args
     total = b.mul(count, size)
@@ -174,6 +177,7 @@ def _new(module: ir.Module, fresh: Any, take: Any) -> Any:
 def _renew(module: ir.Module, new: Any, free: Any) -> None:
     """What `array.resize` calls: a new block with as much of the old one as there is room for."""
     f = ir.Function(module, ir.FunctionType(PTR, [PTR, PTR, I64]), "tdsl_block_renew")
+    not_hot(f)
     b = Builder(f.append_basic_block("entry"))
     context, block, count = f.args
     made = b.call(new, [context, count])

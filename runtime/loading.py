@@ -7,8 +7,11 @@ Nor is the compiler, but for how an interrupt is held back.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,11 +36,9 @@ def processor() -> str:
 def _machine() -> dict[str, str]:
     """What LLVM says about this machine. It is asked once after every start of the machine, while
     which the processor stays the same: to ask it is to import it."""
-    boot = _boot()
-    key = None if boot is None else cache.key("machine", boot, llvmlite.__version__)
-    stored = None if key is None else cache.get(key)
-    if stored is not None and {"features", "cpu"} == stored.header.keys():
-        return stored.header
+    key, known = _known_machine()
+    if known is not None:
+        return known
     import llvmlite.binding as llvm
 
     features = sorted(f for f, on in llvm.get_host_cpu_features().items() if on)
@@ -48,6 +49,33 @@ def _machine() -> dict[str, str]:
     if key is not None:
         cache.put(key, found, silent=True)  # what is stored may be read without writing
     return found
+
+
+def _known_machine() -> tuple[str | None, dict[str, str] | None]:
+    """Its key in the cache, None if it cannot have one, and what is stored there."""
+    boot = _boot()
+    if boot is None:
+        return None, None
+    key = cache.key("machine", boot, llvmlite.__version__)
+    stored = cache.get(key)
+    if stored is None or {"features", "cpu"} != stored.header.keys():
+        return key, None
+    return key, stored.header
+
+
+def map_ahead() -> None:
+    """Where LLVM will have to be asked, let a thread map its library. That takes as long as to read
+    a program; left to the import, it would keep the interpreter waiting."""
+    path = os.path.join(os.path.dirname(llvmlite.__file__), "binding", "libllvmlite.so")
+    if _known_machine()[1] is not None or not os.path.exists(path):
+        return
+    try:
+        opened = ctypes.CDLL(None).dlopen
+    except AttributeError:
+        return  # a C library that has it elsewhere
+    opened.argtypes, opened.restype = [ctypes.c_char_p, ctypes.c_int], ctypes.c_void_p
+    with contextlib.suppress(RuntimeError):  # no more threads
+        threading.Thread(target=opened, args=(os.fsencode(path), os.RTLD_NOW)).start()
 
 
 def _boot() -> str | None:

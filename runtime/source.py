@@ -107,7 +107,9 @@ class Source:
 
     def _new_index(self) -> Index:
         from ..compiler.errors import render
+        from .loading import map_ahead
 
+        map_ahead()
         program, checked = self._read()
         imports = {
             path: _hash(m.source) for path, m in program.modules.items() if m is not program.root

@@ -10,21 +10,19 @@ functions behind it; where those are not found, they wait for each other.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
 from .interrupts import interrupts_held_back
+from .later import Later
 from .machine import Machine, target_machine
 from .stages import stage
-
-T = TypeVar("T")
 
 # --------------------------------------------------------------------------- one module
 
@@ -33,14 +31,21 @@ T = TypeVar("T")
 def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
     """The module parsed, verified and cleaned up. The emitter has already shared, hoisted, unrolled
     and vectorised: measured, LLVM's O1 to O3 make nothing faster and take longer than all else."""
-    module = llvm.parse_assembly(text, llvm.create_context())
-    module.verify()
+    module = parsed(text)
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     builder = llvm.create_pass_builder(target_machine(machine), options)
     passes = llvm.create_new_module_pass_manager()
     passes.add_simplify_cfg_pass()
     passes.add_instruction_combine_pass()
     _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+    return module
+
+
+@interrupts_held_back()
+def parsed(text: str) -> llvm.ModuleRef:
+    """The module as it is, verified."""
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.verify()
     return module
 
 
@@ -53,9 +58,7 @@ def object_code(module: llvm.ModuleRef, machine: Machine) -> bytes:
 def quick_code(text: str, machine: Machine) -> bytes:
     """Object code of functions in which little time is spent, by the shortest way: measured, in a
     fifth of the time."""
-    module = llvm.parse_assembly(text, llvm.create_context())
-    module.verify()
-    return _emitted(module, target_machine(machine, level=0), True)
+    return _emitted(parsed(text), target_machine(machine, level=0), True)
 
 
 @interrupts_held_back()
@@ -110,70 +113,25 @@ def _addresses_as_emitted() -> Iterator[None]:
 # --------------------------------------------------------------------------- several
 
 
-class Later(Generic[T]):
-    """What a thread computes: the result, or what was raised, when it is asked for. The process
-    does not end before the thread: LLVM must not be taken apart under it."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._outcome: tuple[T, None] | tuple[None, BaseException] | None = None
-        self._thread: threading.Thread | None = None
-        if cores() > 1:
-            thread = threading.Thread(target=self._run, name="tdsl-compile")
-            try:
-                thread.start()
-            except RuntimeError:
-                return  # no more threads, or none any more: then it is computed when asked for
-            self._thread = thread
-
-    def _run(self) -> None:
-        try:
-            self._outcome = self._make(), None
-        except BaseException as error:
-            self._outcome = None, error
-
-    def result(self) -> T:
-        if self._thread is not None:
-            self._thread.join()
-        if self._outcome is None:  # no thread, or one that was lost in a fork
-            self._run()
-        assert self._outcome is not None
-        value, error = self._outcome
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
-
-
-def cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def translated(halves: tuple[str, str], machine: Machine) -> list[bytes]:
-    """Object code of a module's two texts (`module_text.split_text`)."""
+def translated(halves: tuple[str, str], machine: Machine, *, is_final: bool = False) -> list[bytes]:
+    """Object code of a module's two texts (`module_text.split_text`). `is_final`: it gains nothing
+    from being cleaned up."""
     text, cold = halves
     with stage("LLVM passes"):
-        module = optimized(text, machine)
+        module = parsed(text) if is_final else optimized(text, machine)
     with stage("object code"):
         code = [object_code(module, machine)]
         return [*code, quick_code(cold, machine)] if cold else code
 
 
 class Jobs:
-    """Modules that are translated while others are emitted: so many at a time that no core waits,
-    also while the last ones are emitted."""
+    """Modules that are translated while others are emitted."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._started: list[Later[list[bytes]]] = []
-        self._most = 2 * cores()
 
     def start(self, halves: tuple[str, str]) -> None:
-        behind = len(self._started) - self._most
-        if behind >= 0:
-            self._started[behind].result()
         self._started.append(Later(lambda: translated(halves, self._machine)))
 
     def results(self) -> list[bytes]:

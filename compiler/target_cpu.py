@@ -19,11 +19,13 @@ from .dtypes import BY_NAME
 from .emit_band import band_scratch, emit_band
 from .emit_packed import contraction_scratch, emit_contraction
 from .emit_parallel import emit_nest
+from .entry_builder import not_hot
 from .entry_table import POOL, ROUTINES
 from .fork_join import add_pool
 from .frame import Frame
 from .instructions import I1, I64
 from .interrupts import interrupts_held_back
+from .later import Later
 from .llvm_vector import TargetModule, constant, intrinsic
 from .loops import Buffer, Loop, Nest
 from .machine import Machine, data_layout, host, initialize, target_machine
@@ -213,7 +215,7 @@ def _arena_function(module: ir.Module, program: Schedule, dims: Sequence[str]) -
     b = ir.IRBuilder(function.append_basic_block("entry"))
 
     def value(d: Dim) -> ir.Value:
-        total = constant(I64, 0)
+        total: ir.Value = constant(I64, 0)
         for mono, c in d.terms:
             product: ir.Value = constant(I64, c)
             for atom in mono:
@@ -221,8 +223,8 @@ def _arena_function(module: ir.Module, program: Schedule, dims: Sequence[str]) -
                     x = _element(b, function.args[0], dims.index(atom), I64)
                 else:  # sizes in the arena are not negative
                     x = b.udiv(value(atom.numerator), constant(I64, atom.divisor))
-                product = b.mul(product, x)
-            total = b.add(total, product)
+                product = x if product.ref == "1" else b.mul(product, x)
+            total = product if total.ref == "0" else b.add(total, product)
         return total
 
     most: ir.Value = constant(I64, 0)
@@ -236,6 +238,8 @@ def _arena_function(module: ir.Module, program: Schedule, dims: Sequence[str]) -
                 continue
         most = intrinsic(b, "llvm.smax", [most, needed])
     b.ret(b.add(value(program.program.arena), most))
+    if isinstance(most, ir.Instruction):
+        not_hot(function)  # long, and soon done
 
 
 @dataclass(frozen=True)
@@ -247,21 +251,21 @@ class Loaded:
     engine: llvm.ExecutionEngine
 
 
-def entry_code(machine: Machine) -> list[bytes]:
-    """Object code of the entry that all functions share."""
-    from .entry_code import entry_module
+def shared_code(what: str, machine: Machine) -> Later[list[bytes]]:
+    """Object code of what all functions share (`entry`), or those with contractions (one of
+    `entry_table.ROUTINES`). It is emitted now, and left as it is then: measured, LLVM's cleaning
+    takes an eighth of the time, and moves addresses into the inner loops of products."""
+    if what == "entry":
+        from .entry_code import entry_module
 
-    return translated(split_text(entry_module()), machine)
-
-
-def shared_code(what: str, machine: Machine) -> list[bytes]:
-    """Object code of routines that functions with contractions call: of one of
-    `entry_table.ROUTINES`."""
-    kind, element = what.split()
-    module = shared_module(CpuTarget(machine.registers), kind, BY_NAME[element])
-    module.triple = machine.triple
-    module.data_layout = data_layout(machine)
-    return translated(split_text(module), machine)
+        module = entry_module()
+    else:
+        kind, element = what.split()
+        module = shared_module(CpuTarget(machine.registers), kind, BY_NAME[element])
+        module.triple = machine.triple
+        module.data_layout = data_layout(machine)
+    halves = split_text(module)
+    return Later(lambda: translated(halves, machine, is_final=True))
 
 
 @cache
@@ -274,7 +278,7 @@ def _routines() -> list[llvm.ExecutionEngine]:
     code = object_code(optimized(str(pool), host()), host())
     engines = [_published([code], POOL)]
     for what, names in ROUTINES.items():
-        engines.append(_published(shared_code(what, host()), names))
+        engines.append(_published(shared_code(what, host()).result(), names))
     return engines
 
 

@@ -28,11 +28,11 @@ from .transforms import Transform, transform
 
 if TYPE_CHECKING:
     from ..compiler.graph import Function
-    from ..compiler.object_code import Later
+    from ..compiler.later import Later
 
 _entry_lock = threading.Lock()
 _pools: list[Pool] = []  # one, once the entry is loaded
-_started: dict[str, Later[tuple[list[bytes], bool]]] = {}
+_started: dict[str, Later[list[bytes]]] = {}
 _starting = threading.Lock()
 
 
@@ -98,9 +98,10 @@ def compiled(
         from ..compiler import build, pipeline, target_cpu
         from ..compiler.band_nests import BandNest
         from ..compiler.forecast import likely_routines
+        from ..compiler.later import cores
         from ..compiler.machine import host
         from ..compiler.module_text import split_text
-        from ..compiler.object_code import Jobs, cores
+        from ..compiler.object_code import Jobs
         from ..compiler.packed import Contraction
         from ..compiler.python_entry import add_entry
 
@@ -186,40 +187,41 @@ def shared_routines(what: str) -> LoadedCode:
 
 
 def _start(what: str) -> None:
-    """Have a thread bring the code, so that it is there when it is wanted."""
-    from ..compiler.object_code import Later
-
+    """Have the code brought, so that it is there when it is wanted: by a thread, if it has to be
+    translated first."""
     with _starting:
-        if what not in _started:
-            _started[what] = Later(lambda: _once_per_machine(what))
+        if what not in _started and _stored(what) is None:
+            _started[what] = _translated(what)
 
 
 def _code(what: str) -> list[bytes]:
-    started = _started.get(what)
+    """The code of `entry`, or of some of `ROUTINES`: from the disk cache, where it was compiled
+    before."""
+    with _starting:
+        stored = None if what in _started else _stored(what)
+        if stored is not None:
+            return stored
+        if what not in _started:
+            _started[what] = _translated(what)
+        started = _started[what]
     try:
-        code, is_stored = _once_per_machine(what) if started is None else started.result()
+        code = started.result()
     except BaseException:
         _started.pop(what, None)  # to be tried again
         raise
-    if not is_stored:  # not by the thread: it may be lost in the middle of a file
-        cache.put(
-            cache.key(what, machine_key()), {"objects": [len(x) for x in code]}, b"".join(code)
-        )
+    # not by the thread: it may be lost in the middle of a file
+    cache.put(cache.key(what, machine_key()), {"objects": [len(x) for x in code]}, b"".join(code))
     return code
 
 
-def _once_per_machine(what: str) -> tuple[list[bytes], bool]:
-    """The code of `entry`, or of some of `ROUTINES`: from the disk cache, where it was compiled
-    before; and whether it was."""
+def _stored(what: str) -> list[bytes] | None:
     stored = cache.get(cache.key(what, machine_key()))
-    if stored is not None and "objects" in stored.header:
-        return _objects(stored), True
-    with stage("shared entry" if what == "entry" else "shared routines"):
+    return _objects(stored) if stored is not None and "objects" in stored.header else None
+
+
+def _translated(what: str) -> Later[list[bytes]]:
+    with stage("imports"):
         from ..compiler import target_cpu
         from ..compiler.machine import host
-
-        if what == "entry":
-            made = target_cpu.entry_code(host())
-        else:
-            made = target_cpu.shared_code(what, host())
-    return made, False
+    with stage("shared entry" if what == "entry" else "shared routines"):
+        return target_cpu.shared_code(what, host())

@@ -18,7 +18,7 @@ import pytest
 import tdsl
 from tdsl.compiler import ir
 from tdsl.compiler.machine import host, target_machine
-from tdsl.compiler.target_cpu import entry_code, shared_code
+from tdsl.compiler.target_cpu import shared_code
 from tdsl.runtime import cache, elf, loading
 from tdsl.runtime.loading import LoadedCode
 
@@ -201,7 +201,11 @@ def test_frames_of_freed_code_are_forgotten() -> None:
 
 @pytest.fixture(scope="module")
 def objects() -> list[bytes]:
-    return [entry_code(host())[0], shared_code("plain f64", host())[0], object_of(MAIN)]
+    return [
+        shared_code("entry", host()).result()[0],
+        shared_code("plain f64", host()).result()[0],
+        object_of(MAIN),
+    ]
 
 
 def outside(symbol: str) -> int:

@@ -75,8 +75,8 @@ REASONS: dict[str, dict[str, str]] = {
     },
     "Source to first result": {
         REST: (
-            "cold: the compiler and LLVM are imported in 80 ms; contractions need routines that "
-            "are made once per machine, half a second of a core; the rest is LLVM on the program's "
+            "cold: the compiler and LLVM are imported in 80 ms; the entry and what contractions "
+            "share are made once per machine, 0.2 s of a core; the rest is LLVM on the program's "
             "own functions"
         ),
     },

@@ -146,6 +146,9 @@ def _element(b: ir.IRBuilder, array: ir.Value, position: int, t: ir.Type) -> ir.
 PART = 1500
 """Instructions from which a module is worth a thread of its own to translate it."""
 
+LONG = 100
+"""Instructions that are run once a call, from which they are not worth LLVM's best."""
+
 
 def module_of(program: Schedule, machine: Machine) -> ir.Module:
     """All kernels, and the entry that calls them in order."""
@@ -238,8 +241,8 @@ def _arena_function(module: ir.Module, program: Schedule, dims: Sequence[str]) -
                 continue
         most = intrinsic(b, "llvm.smax", [most, needed])
     b.ret(b.add(value(program.program.arena), most))
-    if isinstance(most, ir.Instruction):
-        not_hot(function)  # long, and soon done
+    if len(b.block.instructions) > LONG:
+        not_hot(function)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from tdsl.compiler.later import Later
 
 @pytest.fixture(params=[1, 2, 5])
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    for thread in [*later._threads]:  # of an earlier test, which would help here
+        thread.join()
     monkeypatch.setattr(later, "cores", lambda: request.param)
     return int(request.param)
 

@@ -23,14 +23,17 @@ def even(b: ir.IRBuilder, size: ir.Value, most: ir.Value, multiple: int) -> ir.V
 
 
 def depth_blocks(
-    b: ir.IRBuilder, inner: ir.Value, depths: Sequence[ir.Value]
+    b: ir.IRBuilder, inner: ir.Value, depths: Sequence[ir.Value], multiple: int = 1
 ) -> tuple[ir.Value, ir.Value]:
     """Of the two outer reduced indices, where all others have `inner` values together: how many of
-    each are packed at a time."""
+    each are packed at a time; a multiple, if the second one stands alone."""
     outer, last = depths
     one = constant(I64, 1)
     room = intrinsic(b, "llvm.smax", [b.sdiv(constant(I64, DEPTH), inner), one])
     whole = b.icmp_signed("<=", last, room)
-    block = b.select(whole, last, even(b, last, room, 1))
+    apart = even(b, last, room, 1)
+    if multiple > 1:  # of which DEPTH is one
+        apart = b.select(b.icmp_signed("==", inner, one), even(b, last, room, multiple), apart)
+    block = b.select(whole, last, apart)
     several = b.sdiv(room, intrinsic(b, "llvm.smax", [last, one]))
     return even(b, outer, b.select(whole, several, one), 1), block

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from . import ir, packed_direct, packed_plain, packed_task
 from .dims import Dim, dim, product
-from .dtypes import DType
+from .dtypes import BF16, DType
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
@@ -236,8 +236,7 @@ class _Task(Frame):
                 side + packed_task.ALONE, not {x.index for x in c.batch} & set(operand.nest.ranged)
             )
             plain = operand.strided
-            as_it_is = plain is not None and plain is operand.value
-            number(side + packed_task.PLAIN, as_it_is)
+            number(side + packed_task.PLAIN, _form(operand))
             if plain is not None:
                 words[start] = self.start(plain.buffer, plain.offset.const)
             steps.append({} if plain is None else dict(plain.offset.terms))
@@ -263,9 +262,9 @@ class _Task(Frame):
             with b.if_then(small):
                 b.ret(b.call(own.shared, [operands, records, *common[2:]]))
         if scratch is None:
-            b.ret(b.call(packed_task.contract_rows(b.module, shape), [task, *given]))
+            b.ret(b.call(packed_task.contract_rows(b.module, c.element), [task, *given]))
         else:
-            b.ret(b.call(packed_task.contract(b.module, shape), [task]))
+            b.ret(b.call(packed_task.contract(b.module, c.element), [task]))
 
     def write(self, task: ir.Value, words: Sequence[ir.Value]) -> None:
         """The words: what is known as one copy, the rest one by one."""
@@ -284,6 +283,18 @@ class _Task(Frame):
     def start(self, buffer: Buffer, at: Dim) -> ir.Value:
         """The address of the element `at`."""
         return self.address(buffer, Linear((), at), {})
+
+
+def _form(operand: Operand) -> int:
+    """The word about an operand that strides say all about."""
+    plain = operand.strided
+    if plain is None:
+        return 0
+    if plain is operand.value:
+        return packed_task.AS_IT_IS
+    if plain.dtype is not BF16:
+        return 0
+    return packed_task.ALONG_SUM if operand.transposed else packed_task.ALONG_ITSELF
 
 
 # --------------------------------------------------------------------------- memory
@@ -308,7 +319,8 @@ def panel_bytes(
     left, right = out
     if c.strip is not None:
         right = b.add(strip_room(b, size, c, c.strip, shape)[1], constant(I64, _SLACK))
-    return left, b.add(left, right)
+    both = b.add(left, right)
+    return left, b.add(both, both) if c.tiles else both  # tiles are made of panels
 
 
 def contraction_scratch(

@@ -134,12 +134,14 @@ def workers_can_sleep() -> bool:
 
 
 # what functions with large contractions share (`packed_blocks`), by what is compiled together: the
-# products of panels, those of panels and strips, and what is done with plain operands
+# products of panels, by vectors or by matrix tiles, those of panels and strips, and what is done
+# with plain operands
 ROUTINES = {
     **{
         f"products {element}": (f"tdsl_contract_{element}", f"tdsl_contract_rows_{element}")
         for element in ("f32", "f64")  # the others are packed as f32
     },
+    "tiles bf16": ("tdsl_contract_bf16", "tdsl_contract_rows_bf16"),
     **{f"strips {element}": (f"tdsl_multiply_strip_{element}",) for element in ("f32", "f64")},
     **{
         f"plain {element}": (
@@ -154,3 +156,4 @@ ROUTINES = {
         for element in ("f32", "f64", "f16", "bf16")
     },
 }
+CALLED = {"tiles bf16": ("products f32",)}  # by others

@@ -28,11 +28,16 @@ class Machine:
         return f"+{feature}" in self.features.split(",")
 
     @property
+    def matrix_tiles(self) -> bool:
+        """Whether there may be some: a process has to ask Linux first."""
+        return self.has("amx-tile") and self.has("amx-bf16") and "linux" in self.triple
+
+    @property
     def registers(self) -> Registers:
         if self.triple.startswith("aarch64"):
             return Registers(vector_bytes=16, accumulators=16)
         if self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq"):
-            return Registers(vector_bytes=64, accumulators=16)
+            return Registers(64, accumulators=16, matrix_tiles=self.matrix_tiles)
         if self.has("avx2"):
             return Registers(vector_bytes=32, accumulators=8)
         return Registers(vector_bytes=16, accumulators=8)

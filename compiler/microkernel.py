@@ -49,8 +49,12 @@ class Panels:
         return 4 if isinstance(self.element, ir.FloatType) else 8
 
     @property
+    def name(self) -> str:
+        return f"f{8 * self.bytes}"
+
+    @property
     def routine(self) -> str:
-        return f"tdsl_multiply_f{8 * self.bytes}"
+        return f"tdsl_multiply_{self.name}"
 
 
 VECTORS = 3

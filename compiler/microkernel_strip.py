@@ -35,7 +35,7 @@ from .microkernel import (
     smallest,
     tile_sizes,
 )
-from .packed_task import external, suffix
+from .packed_task import external
 
 LINE, START, COUNT, TABLE = range(4)
 """Words of a strip: bytes from line to line, where its elements start and how many there are; for
@@ -47,7 +47,7 @@ STRIP_CALL = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 7)
 
 def shared_strip(module: ir.Module, tile: Panels) -> ir.Function:
     """The function as an external symbol."""
-    return external(module, STRIP_CALL, f"tdsl_multiply_strip_{suffix(tile)}")
+    return external(module, STRIP_CALL, f"tdsl_multiply_strip_{tile.name}")
 
 
 def multiply_strip(module: ir.Module, tile: Panels) -> ir.Function:

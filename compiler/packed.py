@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import reduce
 
 from .dims import Dim, dim, product
-from .dtypes import BOOL, F32, F64, I64
+from .dtypes import BF16, BOOL, F32, F64, I64
 from .loops import (
     Accumulator,
     Apply,
@@ -139,6 +139,12 @@ class Contraction:
     rest: Nest | None
     strip: Strip | None = None
     window: Loop | None = None
+    tiles: bool = False
+
+    @property
+    def element(self) -> str:
+        """What is multiplied."""
+        return "bf16" if self.tiles else str(self.left.value.dtype)
 
     @property
     def name(self) -> str:
@@ -152,6 +158,7 @@ class Contraction:
         return frozenset(
             [f"{kind} {self.left.value.dtype}" for kind in kinds]
             + [f"plain {x.dtype}" for x in plain if x is not None]
+            + (["tiles bf16"] if self.tiles else [])
         )
 
     @property
@@ -239,7 +246,17 @@ def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contract
         made.operand(made.right, made.right_guard, columns, batch, "right", finite[1]),
         store,
         None if plain else _rest(nest, a.result, stores, sums, rows, columns, batch),
+        tiles=registers.matrix_tiles and is_bf16(left) and is_bf16(right),
     )
+
+
+def is_bf16(x: Value) -> bool:
+    """Whether `x` is in f32 what a value of bf16 is."""
+    match x:
+        case Apply("cast", (own,)):
+            return own.dtype is BF16 and x.dtype is F32
+        case _:
+            return False
 
 
 def _all(tests: Sequence[Value]) -> Value | None:

@@ -16,6 +16,7 @@ batch index, on the thread that calls it. Left to others: what a task says (`pac
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 from . import ir
 from .block_sizes import depth_blocks, even
@@ -26,6 +27,9 @@ from .frame import Target
 from .instructions import I1, I8, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
+from .microkernel_tiles import SIDE, multiply_tiles, tiles_allowed
+from .microkernel_tiles import STEP as STEP_OF_TILES
+from .microkernel_tiles import WORTH_SHARING as TILES_WORTH_SHARING
 from .microkernel_strip import COUNT, START, STRIP_CALL, multiply_strip
 from .packed import MOST_PANELS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
 from .packed_direct import add_direct, reads_in_place
@@ -33,6 +37,7 @@ from .packed_plain import add_packs
 from .packed_split import add_up
 from .packed_task import (
     ALONE,
+    AS_IT_IS,
     AT_BATCH,
     AT_COLUMNS,
     AT_LAST,
@@ -81,6 +86,8 @@ from .packed_task import (
     sum_of_batches,
     word,
 )
+from .packed_tiles import NO_EXTREMES, tile_packing
+from .records import dataclass
 
 
 def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
@@ -90,9 +97,9 @@ def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
     module = ir.Module(f"tdsl_{kind}_{d}")
     match kind:
         case "products":
-            part = _part(module, tile, multiply(module, tile))
-            _contract(module, tile, part)
-            _contract_rows(module, tile, part)
+            _add_products(module, _by_vectors(module, tile))
+        case "tiles":
+            _add_products(module, _by_tiles(module, tile))
         case "strips":
             multiply_strip(module, tile)
         case "plain":
@@ -102,6 +109,45 @@ def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
     return module
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How panels are made and multiplied: by vectors; or by matrix tiles, which `depth` terms of
+    the sums fill. Left to vectors: what tiles are not for."""
+
+    element: str
+    tile: Panels
+    multiply: ir.Function
+    packing: ir.Function
+    worth_sharing: int = WORTH_SHARING
+    allowed: ir.Function | None = None
+
+    @property
+    def by_tiles(self) -> bool:
+        return self.allowed is not None
+
+    @property
+    def depth(self) -> int:
+        return STEP_OF_TILES if self.by_tiles else 1
+
+
+def _by_vectors(module: ir.Module, tile: Panels) -> _Way:
+    packing = _packing(module, tile)
+    return _Way(tile.name, tile, multiply(module, tile), packing)
+
+
+def _by_tiles(module: ir.Module, tile: Panels) -> _Way:
+    packing = tile_packing(module, tile)
+    blocks = Panels(tile.element, tile.lanes, 2 * SIDE, tile.vectors)
+    allowed = tiles_allowed(module)
+    return _Way("bf16", blocks, multiply_tiles(module), packing, TILES_WORTH_SHARING, allowed)
+
+
+def _add_products(module: ir.Module, way: _Way) -> None:
+    part = _part(module, way)
+    _contract(module, way, part)
+    _contract_rows(module, way, part)
+
+
 FINE, NOT_FINITE = 0, 1  # what becomes of a task
 _SUMMED = (AT_OUTER, AT_LAST)  # in as many parts as the task says
 _SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS, *_SUMMED)  # of a batch, the first index
@@ -109,20 +155,20 @@ _FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST 
 _SHARES = _FIRST + len(_SHARED)  # shared, where it starts; then, how much a part has
 
 
-def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
-    f = contract(module, tile)
+def _contract(module: ir.Module, way: _Way, part: ir.Function) -> None:
+    f, tile = contract(module, way.element), way.tile
     not_hot(f)
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work = word(b, task, WORK)
-    large = _is_large(b, task, tile)
+    large = _is_large(b, task, way)
     directly = f.append_basic_block("directly")
     onward = f.append_basic_block("packed")
     b.cbranch(large, onward, directly)
     b.position_at_end(onward)
 
     count, sums = b.load(threads(module), typ=I64), word(b, task, PARTS)
-    several = b.icmp_signed(">=", work, constant(I64, WORTH_SHARING))
+    several = b.icmp_signed(">=", work, constant(I64, way.worth_sharing))
     count = b.select(several, count, constant(I64, 1))
     batch, window, n, m, outer, _ = (word(b, task, field(k, EXTENT)) for k in _SHARED)
     summed = b.icmp_signed(">", sums, constant(I64, 1))
@@ -166,6 +212,9 @@ def _contract(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     b.ret(constant(I64, 0))
 
     b.position_at_end(directly)
+    if way.by_tiles:
+        b.ret(b.call(contract(module, "f32"), [task]))
+        return
     given = (DIRECT_ARGS, DIRECT_DIMS, *ENTRY[2:])
     entry = [word(b, task, k, POINTER) for k in given]
     status = b.call(Callee(word(b, task, DIRECT, POINTER), DIRECT_CALL), entry)
@@ -210,15 +259,18 @@ def _rest(b: ir.IRBuilder, task: ir.Value, ranges: ir.Value, last: ir.Value) -> 
         b.call(Callee(rest, STEP), [task, ranges, ir.Constant(POINTER, None)])
 
 
-def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
-    f = contract_rows(module, tile)
+def _contract_rows(module: ir.Module, way: _Way, part: ir.Function) -> None:
+    f = contract_rows(module, way.element)
     not_hot(f)
     task, low, high, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     entry = [word(b, task, k, POINTER) for k in ENTRY]
-    direct = Callee(word(b, task, DIRECT_ROWS, POINTER), DIRECT_ROWS_CALL)
-    with b.if_then(b.not_(_is_large(b, task, tile))):
-        b.ret(b.call(direct, [*entry, low, high]))
+    direct: Any = Callee(word(b, task, DIRECT_ROWS, POINTER), DIRECT_ROWS_CALL)
+    otherwise = [*entry, low, high]
+    if way.by_tiles:
+        direct, otherwise = contract_rows(module, "f32"), list(f.args)
+    with b.if_then(b.not_(_is_large(b, task, way))):
+        b.ret(b.call(direct, otherwise))
     words = stack(b, _SHARES + len(_SHARED))
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
     b.store(constant(I64, FINE), words)
@@ -232,12 +284,13 @@ def _contract_rows(module: ir.Module, tile: Panels, part: ir.Function) -> None:
     b.call(part, [words, constant(I64, 0), memory])
     failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
     with b.if_then(failed, likely=False):
-        b.call(direct, [*entry, low, high])
+        b.call(direct, otherwise)
     b.ret(constant(I64, 0))
 
 
-def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
+def _is_large(b: ir.IRBuilder, task: ir.Value, way: _Way) -> ir.Value:
     """Whether panels pay."""
+    tile = way.tile
     inner = word(b, task, INNER)
     n, m = (word(b, task, field(k, EXTENT)) for k in (AT_COLUMNS, AT_ROWS))
     depth = inner
@@ -250,16 +303,23 @@ def _is_large(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     )
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
     few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
-    for x, least in ((m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))):
+    least_sizes = [(m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))]
+    if way.allowed is not None:
+        least_sizes = [(x, constant(I64, most)) for x, most in ((m, SIDE), (n, SIDE), (depth, STEP_OF_TILES))]
+        large = b.and_(large, b.and_(b.not_(is_strip), b.call(way.allowed, [])))
+    for x, least in least_sizes:
         large = b.and_(large, b.icmp_signed(">=", x, least))
+    if way.by_tiles:
+        return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
     # the routine that all share has better tiles for some sizes
     shared = b.icmp_signed("==", word(b, task, SHARED), constant(I64, USUAL))
     large = b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
     return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
 
 
-def _part(module: ir.Module, tile: Panels, multiply: ir.Function) -> ir.Function:
+def _part(module: ir.Module, way: _Way) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
+    tile = way.tile
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
     f.linkage = "internal"
     not_hot(f)
@@ -292,7 +352,7 @@ def _part(module: ir.Module, tile: Panels, multiply: ir.Function) -> ir.Function
     summed = b.icmp_signed(">", word(b, task, PARTS), one)
     panel = [memory, b.gep(memory, [word(b, task, LEFT_BYTES)], source_etype=ir.IntType(8))]
 
-    blocks = depth_blocks(b, inner, depths)
+    blocks = depth_blocks(b, inner, depths, way.depth)
     single = b.and_(*(b.icmp_signed("<=", x, y) for x, y in zip(depths, blocks, strict=True)))
     low_row, high_row = outer[AT_ROWS]
     low_column, high_column = outer[AT_COLUMNS]
@@ -302,19 +362,24 @@ def _part(module: ir.Module, tile: Panels, multiply: ir.Function) -> ir.Function
     block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
-    in_place = _read_in_place(b, task)
-    in_place = b.and_(in_place, b.not_(is_strip))
+    in_place = constant(I1, 0)
+    if not way.by_tiles:
+        in_place = b.and_(_read_in_place(b, task), b.not_(is_strip))
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
     once_left = b.and_(once_left, b.not_(in_place))
     low_line, high_line = outer[AT_WINDOW]
     lines = b.sub(high_line, low_line)
     block_lines = even(b, lines, word(b, task, WINDOW), 1)
     once_right = b.and_(alone[1], b.and_(single, b.icmp_signed("<=", lines, block_lines)))
-    pack = _packing(module, tile)
+    extremes = b.alloca(ir.ArrayType(I64, 2))
+    for k in range(2):
+        start = b.gep(extremes, [constant(I64, k)], source_etype=I64)
+        b.store(constant(I64, NO_EXTREMES), start)
 
     def packed(which: int, condition: ir.Value) -> None:
         with b.if_then(condition):
-            fine = b.call(pack, [task, ranges, panel[which], constant(I64, which)])
+            side = constant(I64, which)
+            fine = b.call(way.packing, [task, ranges, panel[which], side, extremes])
             with b.if_then(b.not_(fine), likely=False):
                 b.store(constant(I64, NOT_FINITE), words)
                 b.ret_void()
@@ -367,7 +432,7 @@ def _part(module: ir.Module, tile: Panels, multiply: ir.Function) -> ir.Function
             at = b.add(out, b.mul(low, step))
             place = b.gep(start, [at], source_etype=tile.element)
             args = [*left, panel[1], place, b.sub(high, low), width, here, step, later]
-            b.call(multiply, args)
+            b.call(way.multiply, args)
 
         with b.if_then(b.icmp_signed("<", rows[0], packed_from)):
             multiplied(rows[0], packed_from, _where_it_stands(b, task, ranges, tile))
@@ -395,7 +460,7 @@ def _read_in_place(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
     rows come once for all panels, packed or not. Each has to lie in memory as a whole (measured:
     panels are better than columns that do, 0.5 to 0.9 times as fast unpacked)."""
     one = constant(I64, 1)
-    plain = b.icmp_signed("!=", word(b, task, LEFT + PLAIN), constant(I64, 0))
+    plain = b.icmp_signed("==", word(b, task, LEFT + PLAIN), constant(I64, AS_IT_IS))
     plain = b.and_(plain, b.icmp_signed("==", word(b, task, LEFT + FINITE), constant(I64, 0)))
     for place in (INNER, field(AT_OUTER, EXTENT), field(AT_LAST, LEFT_STEP)):
         plain = b.and_(plain, b.icmp_signed("==", word(b, task, place), one))
@@ -415,13 +480,13 @@ def _where_it_stands(
 
 
 def _packing(module: ir.Module, tile: Panels) -> ir.Function:
-    """`(task, ranges, panels, which) -> i1`: an operand packed; false where it had to be finite
+    """`(task, ranges, panels, which, …) -> i1`: an operand packed; false where it had to be finite
     and is not."""
-    t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64])
+    t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64, POINTER])
     f = ir.Function(module, t, "tdsl_packing")
     f.linkage = "internal"
     not_hot(f)
-    task, ranges, memory, which = f.args
+    task, ranges, memory, which, _ = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     is_left = b.icmp_signed("==", which, constant(I64, 0))
 

@@ -49,7 +49,9 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
 ) = range(4, 24)
 OWN, TRANSPOSED, USUAL = range(3)
 # … from LEFT on, and from RIGHT on, about an operand
-PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it; PLAIN: strides say all
+PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it
+# PLAIN, where strides say all: as it is multiplied, or of bf16, dense along its own index or the sum
+AS_IT_IS, ALONG_ITSELF, ALONG_SUM = range(1, 4)
 RIGHT = LEFT + SIDE
 RECORDS = RIGHT + SIDE
 # … then a record for each loop
@@ -95,18 +97,14 @@ def stack(b: ir.IRBuilder, words: int) -> ir.Value:
 # --------------------------------------------------------------------------- routines
 
 
-def suffix(tile: Panels) -> str:
-    return f"f{8 * tile.bytes}"
+def contract(module: ir.Module, element: str) -> ir.Function:
+    """The routine as an external symbol of a module that calls it, by what is multiplied."""
+    return external(module, CONTRACT, f"tdsl_contract_{element}")
 
 
-def contract(module: ir.Module, tile: Panels) -> ir.Function:
-    """The routine as an external symbol of a module that calls it."""
-    return external(module, CONTRACT, f"tdsl_contract_{suffix(tile)}")
-
-
-def contract_rows(module: ir.Module, tile: Panels) -> ir.Function:
+def contract_rows(module: ir.Module, element: str) -> ir.Function:
     """The same for some values of the first batch index."""
-    return external(module, CONTRACT_ROWS, f"tdsl_contract_rows_{suffix(tile)}")
+    return external(module, CONTRACT_ROWS, f"tdsl_contract_rows_{element}")
 
 
 def external(module: ir.Module, t: ir.FunctionType, name: str) -> ir.Function:

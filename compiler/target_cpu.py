@@ -281,6 +281,8 @@ def _routines() -> list[llvm.ExecutionEngine]:
     code = object_code(optimized(str(pool), host()), host())
     engines = [_published([code], POOL)]
     for what, names in ROUTINES.items():
+        if what == "tiles bf16" and not host().matrix_tiles:
+            continue
         engines.append(_published(shared_code(what, host()).result(), names))
     return engines
 

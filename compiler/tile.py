@@ -39,11 +39,13 @@ from .tuning import STATIC, Tuning
 @dataclass(frozen=True)
 class Registers:
     """What a target offers: bytes of one vector (0: no vectors), and how many vectors a tile's
-    accumulators may take; and what is chosen in using it."""
+    accumulators may take; whether it multiplies matrix tiles of bf16 (`microkernel_tiles`); and
+    what is chosen in using it."""
 
     vector_bytes: int
     accumulators: int
     tuning: Tuning = STATIC
+    matrix_tiles: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.entry_table import ROUTINES
+from ..compiler.entry_table import CALLED, ROUTINES
 from ..compiler.stages import stage
 from ..compiler.tuning import STATIC, Tuning
 from . import cache, collector, turns
@@ -179,6 +179,8 @@ def pool() -> Pool:
 @functools.cache
 def shared_routines(what: str) -> LoadedCode:
     """Some of the routines of large contractions, which all functions share and find by name."""
+    for other in CALLED.get(what, ()):
+        shared_routines(other)
     code = _code(what)
     with stage("load"):
         loaded = LoadedCode(*code)

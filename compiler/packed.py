@@ -45,6 +45,9 @@ ROWS, MOST_PANELS, DEPTH = 160, 14, 384
 of these panels stay in half of a core's own second-level cache (larger blocks were 0.7 times as
 fast while neighbours used it, too), and so many terms of a tile's rows in the first level."""
 
+DEPTH_OF_TILES = 768
+"""The same depth where the panels are matrix tiles of bf16."""
+
 WORTH_PACKING, WORTH_A_BATCH = 1 << 17, 1 << 13
 """Multiplications in all, and for each value of the batch indices, from which panels pay."""
 
@@ -175,7 +178,8 @@ class Contraction:
     def most_depth(self) -> int:
         """The most of it that is packed at a time."""
         most = self.inner.const
-        return max(DEPTH, most if most is not None and most <= SPREAD else SPREAD)
+        depth = DEPTH_OF_TILES if self.tiles else DEPTH
+        return max(depth, most if most is not None and most <= SPREAD else SPREAD)
 
 
 def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contraction | None:

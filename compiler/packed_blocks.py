@@ -1,6 +1,7 @@
 """The blocks of packed contractions: one routine per element type, which all kernels share.
 
-In: what the machine offers. Out: modules, compiled once per machine, with (for f32 and f64)
+In: what the machine offers. Out: modules, compiled once per machine, with (for f32, f64, and bf16
+where there are matrix tiles)
 
     i64  tdsl_contract(ptr task)
     i64  tdsl_contract_rows(ptr task, i64 low, i64 high, ptr panels)
@@ -9,8 +10,8 @@ and what it stands on: the microkernels, and routines for plain operands (`packe
 decides whether panels pay, shares the result out among threads, goes through it block by block, has
 both operands packed, and calls what follows the sums after the last block of them. Long sums of few
 results are made in parts (`packed_split`). `tdsl_contract_rows` works on some values of the first
-batch index, on the thread that calls it. Left to others: what a task says (`packed_task`), packing
-(`emit_panels`, `emit_strip`).
+batch index, on the thread that calls it. Left to others: what a task says (`packed_task`), how it
+is packed and multiplied (`packed_ways`).
 """
 
 from __future__ import annotations
@@ -24,15 +25,12 @@ from .dtypes import DType
 from .entry_builder import Callee, not_hot
 from .fork_join import PARTS_A_THREAD, parallel, threads, up
 from .frame import Target
-from .instructions import I1, I8, I64, register_type
+from .instructions import I1, I64, register_type
 from .llvm_vector import constant
-from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, multiply, panels
-from .microkernel_tiles import SIDE, multiply_tiles, tiles_allowed
-from .microkernel_tiles import STEP as STEP_OF_TILES
-from .microkernel_tiles import WORTH_SHARING as TILES_WORTH_SHARING
-from .microkernel_strip import COUNT, START, STRIP_CALL, multiply_strip
-from .packed import MOST_PANELS, ROWS, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
-from .packed_direct import add_direct, reads_in_place
+from .microkernel import POINTER, VOID, Panels, counted, minimum, panels
+from .microkernel_strip import STRIP_CALL, multiply_strip
+from .packed import MOST_PANELS, ROWS
+from .packed_direct import add_direct
 from .packed_plain import add_packs
 from .packed_split import add_up
 from .packed_task import (
@@ -64,7 +62,6 @@ from .packed_task import (
     OUT,
     OUT_STEP,
     OWN,
-    PACK,
     PANELS,
     PARTS,
     PLAIN,
@@ -73,7 +70,6 @@ from .packed_task import (
     SHARED,
     STEP,
     STRIP,
-    USUAL,
     WINDOW,
     WORK,
     contract,
@@ -86,8 +82,8 @@ from .packed_task import (
     sum_of_batches,
     word,
 )
-from .packed_tiles import NO_EXTREMES, tile_packing
-from .records import dataclass
+from .packed_tiles import NO_EXTREMES
+from .packed_ways import Way, by_tiles, by_vectors, is_large
 
 
 def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
@@ -97,9 +93,9 @@ def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
     module = ir.Module(f"tdsl_{kind}_{d}")
     match kind:
         case "products":
-            _add_products(module, _by_vectors(module, tile))
+            _add_products(module, by_vectors(module, tile))
         case "tiles":
-            _add_products(module, _by_tiles(module, tile))
+            _add_products(module, by_tiles(module, tile))
         case "strips":
             multiply_strip(module, tile)
         case "plain":
@@ -109,40 +105,7 @@ def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
     return module
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How panels are made and multiplied: by vectors; or by matrix tiles, which `depth` terms of
-    the sums fill. Left to vectors: what tiles are not for."""
-
-    element: str
-    tile: Panels
-    multiply: ir.Function
-    packing: ir.Function
-    worth_sharing: int = WORTH_SHARING
-    allowed: ir.Function | None = None
-
-    @property
-    def by_tiles(self) -> bool:
-        return self.allowed is not None
-
-    @property
-    def depth(self) -> int:
-        return STEP_OF_TILES if self.by_tiles else 1
-
-
-def _by_vectors(module: ir.Module, tile: Panels) -> _Way:
-    packing = _packing(module, tile)
-    return _Way(tile.name, tile, multiply(module, tile), packing)
-
-
-def _by_tiles(module: ir.Module, tile: Panels) -> _Way:
-    packing = tile_packing(module, tile)
-    blocks = Panels(tile.element, tile.lanes, 2 * SIDE, tile.vectors)
-    allowed = tiles_allowed(module)
-    return _Way("bf16", blocks, multiply_tiles(module), packing, TILES_WORTH_SHARING, allowed)
-
-
-def _add_products(module: ir.Module, way: _Way) -> None:
+def _add_products(module: ir.Module, way: Way) -> None:
     part = _part(module, way)
     _contract(module, way, part)
     _contract_rows(module, way, part)
@@ -155,13 +118,13 @@ _FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST 
 _SHARES = _FIRST + len(_SHARED)  # shared, where it starts; then, how much a part has
 
 
-def _contract(module: ir.Module, way: _Way, part: ir.Function) -> None:
+def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
     f, tile = contract(module, way.element), way.tile
     not_hot(f)
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work = word(b, task, WORK)
-    large = _is_large(b, task, way)
+    large = is_large(b, task, way)
     directly = f.append_basic_block("directly")
     onward = f.append_basic_block("packed")
     b.cbranch(large, onward, directly)
@@ -259,7 +222,7 @@ def _rest(b: ir.IRBuilder, task: ir.Value, ranges: ir.Value, last: ir.Value) -> 
         b.call(Callee(rest, STEP), [task, ranges, ir.Constant(POINTER, None)])
 
 
-def _contract_rows(module: ir.Module, way: _Way, part: ir.Function) -> None:
+def _contract_rows(module: ir.Module, way: Way, part: ir.Function) -> None:
     f = contract_rows(module, way.element)
     not_hot(f)
     task, low, high, memory = f.args
@@ -269,7 +232,7 @@ def _contract_rows(module: ir.Module, way: _Way, part: ir.Function) -> None:
     otherwise = [*entry, low, high]
     if way.by_tiles:
         direct, otherwise = contract_rows(module, "f32"), list(f.args)
-    with b.if_then(b.not_(_is_large(b, task, way))):
+    with b.if_then(b.not_(is_large(b, task, way))):
         b.ret(b.call(direct, otherwise))
     words = stack(b, _SHARES + len(_SHARED))
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
@@ -288,36 +251,7 @@ def _contract_rows(module: ir.Module, way: _Way, part: ir.Function) -> None:
     b.ret(constant(I64, 0))
 
 
-def _is_large(b: ir.IRBuilder, task: ir.Value, way: _Way) -> ir.Value:
-    """Whether panels pay."""
-    tile = way.tile
-    inner = word(b, task, INNER)
-    n, m = (word(b, task, field(k, EXTENT)) for k in (AT_COLUMNS, AT_ROWS))
-    depth = inner
-    for k in (AT_OUTER, AT_LAST):
-        depth = b.mul(depth, word(b, task, field(k, EXTENT)))
-    each = b.mul(b.mul(m, b.mul(n, word(b, task, field(AT_WINDOW, EXTENT)))), depth)
-    large = b.and_(
-        b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
-        b.icmp_signed(">=", word(b, task, WORK), constant(I64, WORTH_PACKING)),
-    )
-    is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
-    few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
-    least_sizes = [(m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))]
-    if way.allowed is not None:
-        least_sizes = [(x, constant(I64, most)) for x, most in ((m, SIDE), (n, SIDE), (depth, STEP_OF_TILES))]
-        large = b.and_(large, b.and_(b.not_(is_strip), b.call(way.allowed, [])))
-    for x, least in least_sizes:
-        large = b.and_(large, b.icmp_signed(">=", x, least))
-    if way.by_tiles:
-        return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
-    # the routine that all share has better tiles for some sizes
-    shared = b.icmp_signed("==", word(b, task, SHARED), constant(I64, USUAL))
-    large = b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
-    return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
-
-
-def _part(module: ir.Module, way: _Way) -> ir.Function:
+def _part(module: ir.Module, way: Way) -> ir.Function:
     """One part: the blocks of a range of the result, by packed panels."""
     tile = way.tile
     f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, POINTER]), "tdsl_part")
@@ -352,7 +286,7 @@ def _part(module: ir.Module, way: _Way) -> ir.Function:
     summed = b.icmp_signed(">", word(b, task, PARTS), one)
     panel = [memory, b.gep(memory, [word(b, task, LEFT_BYTES)], source_etype=ir.IntType(8))]
 
-    blocks = depth_blocks(b, inner, depths, way.depth)
+    blocks = depth_blocks(b, inner, depths, way.depth, way.most_depth)
     single = b.and_(*(b.icmp_signed("<=", x, y) for x, y in zip(depths, blocks, strict=True)))
     low_row, high_row = outer[AT_ROWS]
     low_column, high_column = outer[AT_COLUMNS]
@@ -477,36 +411,3 @@ def _where_it_stands(
         at = b.add(at, b.mul(word(b, ranges, 2 * place), step))
     start = b.gep(word(b, task, LEFT_START, POINTER), [at], source_etype=tile.element)
     return [start, steps[0], *steps]
-
-
-def _packing(module: ir.Module, tile: Panels) -> ir.Function:
-    """`(task, ranges, panels, which, …) -> i1`: an operand packed; false where it had to be finite
-    and is not."""
-    t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64, POINTER])
-    f = ir.Function(module, t, "tdsl_packing")
-    f.linkage = "internal"
-    not_hot(f)
-    task, ranges, memory, which, _ = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    is_left = b.icmp_signed("==", which, constant(I64, 0))
-
-    def about(k: int, t: ir.Type) -> ir.Value:
-        return b.select(is_left, word(b, task, LEFT + k, t), word(b, task, RIGHT + k, t))
-
-    def length(place: int) -> ir.Value:
-        return b.sub(word(b, ranges, 2 * place + 1), word(b, ranges, 2 * place))
-
-    b.call(Callee(about(PACK, POINTER), STEP), [task, ranges, memory])
-    with b.if_then(b.icmp_signed("==", about(FINITE, I64), constant(I64, 0))):
-        b.ret(constant(I1, 1))
-    is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
-    with b.if_then(b.and_(b.not_(is_left), is_strip)):
-        start = b.gep(memory, [word(b, memory, START)], source_etype=I8)
-        b.ret(b.call(finite(module, tile), [start, word(b, memory, COUNT)]))
-    count = b.select(is_left, length(AT_ROWS), length(AT_COLUMNS))
-    width = b.select(is_left, constant(I64, tile.rows), constant(I64, tile.columns))
-    count = b.mul(up(b, count, width), width)
-    for x in (length(AT_OUTER), length(AT_LAST), word(b, task, INNER)):
-        count = b.mul(count, x)
-    b.ret(b.call(finite(module, tile), [memory, count]))
-    return f

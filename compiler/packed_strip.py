@@ -61,6 +61,7 @@ def _with_strip(c: Contraction) -> Contraction:
         c,
         batch=c.batch if lines is None else c.batch[:-1],
         window=None if lines is None else window,
+        tiles=False,
         strip=Strip(_operand(right, s, both), columns, lines),
     )
 

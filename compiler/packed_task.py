@@ -15,7 +15,7 @@ from . import ir
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import Loop
-from .microkernel import POINTER, VOID, Panels, counted
+from .microkernel import POINTER, VOID, counted
 from .packed import Contraction
 
 CONTRACT = ir.FunctionType(I64, [POINTER])
@@ -50,7 +50,7 @@ ENTRY = (0, 1, 2, 3)  # the entry's pointers
 OWN, TRANSPOSED, USUAL = range(3)
 # … from LEFT on, and from RIGHT on, about an operand
 PACK, FINITE, ALONE, PLAIN, SIDE = range(5)  # ALONE: no batch loop moves it
-# PLAIN, where strides say all: as it is multiplied, or of bf16, dense along its own index or the sum
+# PLAIN, where strides say all: as it is multiplied; or of bf16, dense along its index or the sum
 AS_IT_IS, ALONG_ITSELF, ALONG_SUM = range(1, 4)
 RIGHT = LEFT + SIDE
 RECORDS = RIGHT + SIDE

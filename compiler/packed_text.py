@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .loops import Value, nest_text, postorder, value_text
-from .packed import DEPTH, MOST_PANELS, ROWS, Contraction, Operand, Strip
+from .packed import DEPTH, DEPTH_OF_TILES, MOST_PANELS, ROWS, Contraction, Operand, Strip
 
 
 def contraction_text(c: Contraction) -> str:
@@ -31,7 +31,7 @@ def contraction_text(c: Contraction) -> str:
         put(f"for {names[c.window.index]} in 0:{c.window.extent} by blocks")
     depth += 1
     reduced = ", ".join(f"{names[x.index]} in 0:{x.extent}" for x in c.left.reduced)
-    put(f"for {reduced} by blocks of {DEPTH}")
+    put(f"for {reduced} by blocks of {DEPTH_OF_TILES if c.tiles else DEPTH}")
     depth += 1
     if c.strip is None:
         _put_pack(put, "right", c.right, names)
@@ -43,6 +43,8 @@ def contraction_text(c: Contraction) -> str:
     for name, x in (("left", c.left), ("right", c.right)):
         if x.finite:
             put(f"if {name} is not finite: go the direct way")
+    if c.tiles:
+        put("if this process may use matrix tiles, and no product is too small for them: by tiles")
     put(f"{c.store.buffer.name} += left @ right")
     if c.rest is not None:
         put("after the last block of the sums:")

@@ -13,12 +13,13 @@ finds the least magnitudes; where they are too small, vectors do the work instea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import ir
 from .emit_panels import transposed
 from .entry_builder import Callee, not_hot
 from .fork_join import up
+from .frame import lanes_from
 from .instructions import I1, I8, I16, I32, I64
 from .llvm_vector import constant, intrinsic, vector
 from .microkernel import POINTER, Panels, counted
@@ -128,7 +129,9 @@ Read = Callable[["_Source"], list[ir.Value]]
 class _Source:
     """Where a tile of an operand is read: from its index `first`, and the term `term`."""
 
-    def __init__(self, b: ir.IRBuilder, args: list[ir.Value], first: ir.Value, term: ir.Value):
+    def __init__(
+        self, b: ir.IRBuilder, args: Sequence[ir.Value], first: ir.Value, term: ir.Value
+    ) -> None:
         self.b = b
         self.start, self.step, self.count, self.depth = args
         self.first, self.term = first, term
@@ -186,8 +189,7 @@ def _along_itself(s: _Source) -> list[ir.Value]:
 
 def _from_panels(width: int) -> Read:
     """Of f32 in panels of `width`."""
-    here = min(width, SIDE)  # indices of a tile that stand in one panel
-    wide = vector(I32, here)
+    here = min(width, SIDE)  # indices of a tile that stand in one panel: all, or half of them
 
     def read(s: _Source) -> list[ir.Value]:
         b, made = s.b, []
@@ -204,18 +206,17 @@ def _from_panels(width: int) -> Read:
             for k in range(2):
                 term = b.add(s.term, constant(I64, 2 * pair + k))
                 inside = b.icmp_signed("<", term, s.depth)
-                x: ir.Value | None = None
+                parts = []
                 for p, there in starts:
                     at = b.gep(p, [constant(I64, (2 * pair + k) * width)], source_etype=I32)
                     mask = s.where(b.and_(there, inside), constant(vector(I1, here), 1))
-                    y = s.masked(at, mask, I32)
-                    order = ir.Constant(vector(I32, SIDE), list(range(SIDE)))
-                    x = y if x is None else b.shuffle_vector(x, y, order)
-                both.append(x)
-            first, second = both
-            assert first is not None and second is not None and wide is not None
-            second = b.and_(second, constant(_PAIRS, -0x10000))
-            made.append(b.or_(b.lshr(first, constant(_PAIRS, 16)), second))
+                    parts.append(s.masked(at, mask, I32))
+                order = lanes_from(range(SIDE))
+                both.append(
+                    parts[0] if here == SIDE else b.shuffle_vector(parts[0], parts[1], order)
+                )
+            upper = b.and_(both[1], constant(_PAIRS, -0x10000))
+            made.append(b.or_(b.lshr(both[0], constant(_PAIRS, 16)), upper))
         return made
 
     return read

@@ -45,6 +45,8 @@ def _exact(x: Scalar) -> Scalar | None:
         case sc.Op("where", (test, then, other)):
             yes, no = _exact(then), _exact(other)
             return None if yes is None or no is None else sc.op("where", test, yes, no)
+        case sc.Const() if x.value == 0:  # a literal, by which later stages know a guarded sum
+            return sc.const(x.value, F32)
         case sc.Const():
             return sc.convert(x, F32)
         case _:

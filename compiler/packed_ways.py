@@ -1,0 +1,148 @@
+"""How the panels of packed contractions are made and multiplied: by vectors, or by matrix tiles.
+
+In: what the machine offers. Out: a `Way`, with functions of the module that all contractions share,
+and which sizes it is for. Left to others: blocks and threads (`packed_blocks`), the products
+(`microkernel`, `microkernel_tiles`).
+"""
+
+from __future__ import annotations
+
+from . import ir
+from .entry_builder import Callee, not_hot
+from .fork_join import up
+from .instructions import I1, I8, I64
+from .llvm_vector import constant
+from .microkernel import POINTER, Panels, finite, multiply
+from .microkernel_strip import COUNT, START
+from .microkernel_tiles import SIDE, multiply_tiles, tiles_allowed
+from .microkernel_tiles import STEP as STEP_OF_TILES
+from .microkernel_tiles import WORTH_SHARING as TILES_WORTH_SHARING
+from .packed import DEPTH, DEPTH_OF_TILES, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
+from .packed_direct import reads_in_place
+from .packed_task import (
+    AT_COLUMNS,
+    AT_LAST,
+    AT_OUTER,
+    AT_ROWS,
+    AT_WINDOW,
+    EXTENT,
+    FINITE,
+    INNER,
+    LEFT,
+    PACK,
+    RIGHT,
+    SHARED,
+    STEP,
+    STRIP,
+    USUAL,
+    WORK,
+    field,
+    word,
+)
+from .packed_tiles import tile_packing
+from .records import dataclass
+
+
+@dataclass(frozen=True)
+class Way:
+    """`multiply` has the signature of `microkernel`; `packing(task, ranges, panels, which,
+    extremes)` packs an operand, and says no where its values are not for this way. At most
+    `most_depth` terms of a sum are packed at a time, a multiple of `depth`. `allowed` belongs to
+    matrix tiles: what these are not for is left to vectors."""
+
+    element: str
+    tile: Panels
+    multiply: ir.Function
+    packing: ir.Function
+    depth: int = 1
+    most_depth: int = DEPTH
+    worth_sharing: int = WORTH_SHARING
+    allowed: ir.Function | None = None
+
+    @property
+    def by_tiles(self) -> bool:
+        return self.allowed is not None
+
+
+def by_vectors(module: ir.Module, tile: Panels) -> Way:
+    packing = _packing(module, tile)
+    return Way(tile.name, tile, multiply(module, tile), packing)
+
+
+def by_tiles(module: ir.Module, tile: Panels) -> Way:
+    packing = tile_packing(module, tile)
+    blocks = Panels(tile.element, tile.lanes, 2 * SIDE, tile.vectors)
+    allowed = tiles_allowed(module)
+    return Way(
+        "bf16",
+        blocks,
+        multiply_tiles(module),
+        packing,
+        STEP_OF_TILES,
+        DEPTH_OF_TILES,
+        TILES_WORTH_SHARING,
+        allowed,
+    )
+
+
+def is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
+    """Whether panels pay."""
+    tile = way.tile
+    inner = word(b, task, INNER)
+    n, m = (word(b, task, field(k, EXTENT)) for k in (AT_COLUMNS, AT_ROWS))
+    depth = inner
+    for k in (AT_OUTER, AT_LAST):
+        depth = b.mul(depth, word(b, task, field(k, EXTENT)))
+    each = b.mul(b.mul(m, b.mul(n, word(b, task, field(AT_WINDOW, EXTENT)))), depth)
+    large = b.and_(
+        b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
+        b.icmp_signed(">=", word(b, task, WORK), constant(I64, WORTH_PACKING)),
+    )
+    is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
+    few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
+    least_sizes = [(m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))]
+    if way.allowed is not None:
+        tiles = (m, SIDE), (n, SIDE), (depth, STEP_OF_TILES)
+        least_sizes = [(x, constant(I64, least)) for x, least in tiles]
+        large = b.and_(large, b.and_(b.not_(is_strip), b.call(way.allowed, [])))
+    for x, least in least_sizes:
+        large = b.and_(large, b.icmp_signed(">=", x, least))
+    if way.by_tiles:
+        return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+    # the routine that all share has better tiles for some sizes
+    shared = b.icmp_signed("==", word(b, task, SHARED), constant(I64, USUAL))
+    large = b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
+    return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+
+
+def _packing(module: ir.Module, tile: Panels) -> ir.Function:
+    """`(task, ranges, panels, which, …) -> i1`: an operand packed; false where it had to be finite
+    and is not."""
+    t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64, POINTER])
+    f = ir.Function(module, t, "tdsl_packing")
+    f.linkage = "internal"
+    not_hot(f)
+    task, ranges, memory, which, _ = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    is_left = b.icmp_signed("==", which, constant(I64, 0))
+
+    def about(k: int, t: ir.Type) -> ir.Value:
+        return b.select(is_left, word(b, task, LEFT + k, t), word(b, task, RIGHT + k, t))
+
+    def length(place: int) -> ir.Value:
+        return b.sub(word(b, ranges, 2 * place + 1), word(b, ranges, 2 * place))
+
+    b.call(Callee(about(PACK, POINTER), STEP), [task, ranges, memory])
+    with b.if_then(b.icmp_signed("==", about(FINITE, I64), constant(I64, 0))):
+        b.ret(constant(I1, 1))
+    is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
+    with b.if_then(b.and_(b.not_(is_left), is_strip)):
+        start = b.gep(memory, [word(b, memory, START)], source_etype=I8)
+        b.ret(b.call(finite(module, tile), [start, word(b, memory, COUNT)]))
+    count = b.select(is_left, length(AT_ROWS), length(AT_COLUMNS))
+    width = b.select(is_left, constant(I64, tile.rows), constant(I64, tile.columns))
+    count = b.mul(up(b, count, width), width)
+    for x in (length(AT_OUTER), length(AT_LAST), word(b, task, INNER)):
+        count = b.mul(count, x)
+    b.ret(b.call(finite(module, tile), [memory, count]))
+    return f

@@ -100,7 +100,7 @@ class _Whole(Frame):
         start = _aligned(b, start)
         at = b.gep(memory, [start], source_etype=I8)
         element = constant(I64, tile.bytes)
-        if strip.operand.finite:  # lines that are there for their number only, too
+        if strip.operand.finite or c.tiles:  # lines that are there for their number only, too
             fill = [at, constant(I8, 0), b.mul(total, element), constant(I1, 0)]
             intrinsic(b, "llvm.memset", fill, result=ir.VoidType(), overload=[at.type, I64])
         bounds = [
@@ -180,7 +180,7 @@ def strip_room(
     *outer, last = c.left.reduced[:2]
     depths = [size(x.extent) for x in outer] or [one]
     inner = least_one(size(c.inner))
-    blocks = depth_blocks(b, inner, [*depths, size(last.extent)])
+    blocks = depth_blocks(b, inner, [*depths, size(last.extent)], *c.block_depths)
     most = {x.index: least_one(n) for x, n in zip((*outer, last), blocks[-1 - len(outer) :],
                                                   strict=True)}  # fmt: skip
 

@@ -23,12 +23,10 @@ from .fork_join import up
 from .instructions import I1, I8, I64
 from .llvm_vector import constant, intrinsic
 from .microkernel import ALIGNMENT, POINTER, SIGNATURE, VOID, Panels, copy, counted, minimum
+from .packed import STEP_OF_TILES as STEP
 
 SIDE = 16
 """Of a tile: its rows, and f32 in a row."""
-
-STEP = 32
-"""Terms of the sums in a tile."""
 
 BYTES = 1024
 """Of a tile."""
@@ -52,14 +50,13 @@ def multiply_tiles(module: ir.Module) -> ir.Function:
     function.attributes.add("nounwind")
     left, _, _, _, right, out, m, n, k, row, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    tiles = {(r, v): _tiles(module, r, v) for r in (1, 2) for v in (1, 2)}
     edge = b.alloca(ir.ArrayType(SQUARE.element, SQUARE.rows * SQUARE.columns))
     edge.align = ALIGNMENT
     side, square = constant(I64, SIDE), constant(I64, 2 * SIDE)
-    steps = up(b, k, constant(I64, STEP))
-    panel = b.mul(steps, constant(I64, BYTES))  # bytes of 16 indices
+    panel = b.mul(up(b, k, constant(I64, STEP)), constant(I64, BYTES))  # bytes of 16 indices
     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
-    _call(b, "ldtilecfg", _configuration(module))
+    here = [edge, _beside(b, edge)]
+    configured(b)
     with counted(b, m, square) as i, counted(b, n, square) as j:
         rows, columns = minimum(b, b.sub(m, i), square), minimum(b, b.sub(n, j), square)
         operands = [
@@ -67,23 +64,18 @@ def multiply_tiles(module: ir.Module) -> ir.Function:
             for p, at in ((left, i), (right, j))
         ]
         at = b.gep(out, [b.add(b.mul(i, row), j)], source_etype=SQUARE.element)
+        there = [at, _beside(b, at)]
         uneven = b.and_(b.or_(rows, columns), constant(I64, SIDE - 1))
         in_part = b.icmp_signed("!=", uneven, constant(I64, 0))
-        there, here = ([at, _beside(b, at)], row), ([edge, _beside(b, edge)], square)
         counts = [columns, b.sub(columns, side)]
         with b.if_then(b.and_(in_part, going_on)):
-            copy(b, SQUARE, there, here, rows, counts)
-        to, width = b.select(in_part, edge, at), b.select(in_part, square, row)
-        ways = [b.icmp_signed(">", x, side) for x in (rows, columns)]
-        for (r, v), f in tiles.items():
-            wanted = b.and_(
-                *(w if x == 2 else b.not_(w) for w, x in zip(ways, (r, v), strict=True))
-            )
-            with b.if_then(wanted):
-                b.call(f, [*operands, to, steps, b.mul(width, constant(I64, 4)), accumulate])
+            copy(b, SQUARE, (there, row), (here, square), rows, counts)
+        places = [b.select(in_part, *x) for x in zip(here, there, strict=True)]
+        width = b.select(in_part, square, row)
+        product_of_tiles(b, (rows, columns), [*operands, *places], k, width, accumulate)
         with b.if_then(in_part):
-            copy(b, SQUARE, here, there, rows, counts)
-    _call(b, "tilerelease")
+            copy(b, SQUARE, (here, square), (there, row), rows, counts)
+    released(b)
     b.ret_void()
     return function
 
@@ -92,14 +84,48 @@ def _beside(b: ir.IRBuilder, at: ir.Value) -> ir.Value:
     return b.gep(at, [constant(I64, SIDE)], source_etype=SQUARE.element)
 
 
+def configured(b: ir.IRBuilder) -> None:
+    """From here on, until they are `released`, there are eight tiles."""
+    _call(b, "ldtilecfg", _configuration(b.module))
+
+
+def released(b: ir.IRBuilder) -> None:
+    _call(b, "tilerelease")
+
+
+def product_of_tiles(
+    b: ir.IRBuilder,
+    size: tuple[ir.Value, ir.Value],
+    operands: list[ir.Value],
+    k: ir.Value,
+    row: ir.Value,
+    accumulate: ir.Value,
+) -> None:
+    """As many tiles as `size`, rows and columns, wants: at most two by two. `operands` are both
+    panels, and where the sums of both columns' tiles stand, in rows of `row`."""
+    steps = up(b, k, constant(I64, STEP))
+    ways = [b.icmp_signed(">", x, constant(I64, SIDE)) for x in size]
+    for r in (1, 2):
+        for v in (1, 2):
+            f = _tiles(b.module, r, v)
+            fits = [w if x == 2 else b.not_(w) for w, x in zip(ways, (r, v), strict=True)]
+            with b.if_then(b.and_(*fits)):
+                b.call(f, [*operands, steps, b.mul(row, constant(I64, 4)), accumulate])
+
+
 def _tiles(module: ir.Module, rows: int, columns: int) -> ir.Function:
-    """`(a, b, c, steps, row, accumulate)`: so many tiles of sums; a row of them has `row` bytes."""
-    t = ir.FunctionType(VOID, [POINTER] * 3 + [I64] * 3)
-    f = ir.Function(module, t, f"tdsl_multiply_tiles_{rows}x{columns}")
+    """`(a, b, c, c, steps, row, accumulate)`: so many tiles of sums, those of each of two columns
+    at a place of their own; a row of them has `row` bytes."""
+    name = f"tdsl_multiply_tiles_{rows}x{columns}"
+    found: ir.Function | None = module.globals.get(name)
+    if found is not None:
+        return found
+    t = ir.FunctionType(VOID, [POINTER] * 4 + [I64] * 3)
+    f = ir.Function(module, t, name)
     f.linkage = "internal"
     f.attributes.add("nounwind")
     f.attributes.add("noinline")
-    left, right, out, steps, row, accumulate = f.args
+    left, right, *outs, steps, row, accumulate = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     panel, dense = b.mul(steps, constant(I64, BYTES)), constant(I64, 4 * SIDE)
 
@@ -107,8 +133,7 @@ def _tiles(module: ir.Module, rows: int, columns: int) -> ir.Function:
         return b.gep(p, [by], source_etype=I8)
 
     def place(r: int, v: int) -> ir.Value:
-        down = b.mul(row, constant(I64, SIDE * r))
-        return moved(out, b.add(down, constant(I64, 4 * SIDE * v)))
+        return moved(outs[v], b.mul(row, constant(I64, SIDE * r)))
 
     sums = {(r, v): 2 * r + v for r in range(rows) for v in range(columns)}
     with b.if_else(b.icmp_signed("!=", accumulate, constant(I64, 0))) as (load, zero):
@@ -151,6 +176,9 @@ def _configuration(module: ir.Module) -> ir.GlobalVariable:
         words[16 + 2 * tile] = 4 * SIDE  # bytes of a row: 16 bits each
         words[48 + tile] = SIDE
     t = ir.ArrayType(I8, len(words))
+    made: ir.GlobalVariable | None = module.globals.get("tdsl_tile_configuration")
+    if made is not None:
+        return made
     made = ir.GlobalVariable(module, t, "tdsl_tile_configuration")
     made.initializer = ir.Constant(t, words)
     made.linkage, made.global_constant, made.align = "internal", True, ALIGNMENT

@@ -45,8 +45,8 @@ ROWS, MOST_PANELS, DEPTH = 160, 14, 384
 of these panels stay in half of a core's own second-level cache (larger blocks were 0.7 times as
 fast while neighbours used it, too), and so many terms of a tile's rows in the first level."""
 
-DEPTH_OF_TILES = 768
-"""The same depth where the panels are matrix tiles of bf16."""
+STEP_OF_TILES, DEPTH_OF_TILES = 32, 768
+"""Where panels are matrix tiles of bf16: terms of the sums in a tile; the same depth."""
 
 WORTH_PACKING, WORTH_A_BATCH = 1 << 17, 1 << 13
 """Multiplications in all, and for each value of the batch indices, from which panels pay."""
@@ -175,11 +175,15 @@ class Contraction:
         return product(tuple(x.extent for x in self.left.reduced))
 
     @property
+    def block_depths(self) -> tuple[int, int]:
+        """Of how many terms blocks are a multiple, and how many they have at most."""
+        return (STEP_OF_TILES, DEPTH_OF_TILES) if self.tiles else (1, DEPTH)
+
+    @property
     def most_depth(self) -> int:
         """The most of it that is packed at a time."""
         most = self.inner.const
-        depth = DEPTH_OF_TILES if self.tiles else DEPTH
-        return max(depth, most if most is not None and most <= SPREAD else SPREAD)
+        return max(self.block_depths[1], most if most is not None and most <= SPREAD else SPREAD)
 
 
 def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contraction | None:

@@ -380,7 +380,8 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
                     to = b.gep(start, [at], source_etype=tile.element)
                     sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
                     args = [*panel, to, *sizes, here, step, line, later]
-                    b.call(Callee(word(b, task, STRIP, POINTER), STRIP_CALL), args)
+                    usual = Callee(word(b, task, STRIP, POINTER), STRIP_CALL)
+                    b.call(way.multiply_strip or usual, args)
                 with by_panels:
                     steps = [here, one, constant(I64, tile.rows)]
                     multiplied(packed_from, rows[1], [panel[0], *steps])

@@ -61,7 +61,6 @@ def _with_strip(c: Contraction) -> Contraction:
         c,
         batch=c.batch if lines is None else c.batch[:-1],
         window=None if lines is None else window,
-        tiles=False,
         strip=Strip(_operand(right, s, both), columns, lines),
     )
 

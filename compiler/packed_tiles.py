@@ -23,8 +23,10 @@ from .frame import lanes_from
 from .instructions import I1, I8, I16, I32, I64
 from .llvm_vector import constant, intrinsic, vector
 from .microkernel import POINTER, Panels, counted
+from .microkernel_strip_tiles import extremes_of_strip, packed_extremes
 from .microkernel_tiles import BYTES as TILE_BYTES
-from .microkernel_tiles import SIDE, STEP
+from .microkernel_tiles import SIDE
+from .packed import STEP_OF_TILES as STEP
 from .packed_task import (
     ALONG_ITSELF,
     ALONG_SUM,
@@ -44,6 +46,7 @@ from .packed_task import (
     RIGHT,
     RIGHT_START,
     RIGHT_STEP,
+    STRIP,
     field,
     sum_of_batches,
     word,
@@ -84,6 +87,13 @@ def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
             at = b.add(sum_of_batches(b, task, ranges, step), b.add(*by))
             place = b.gep(word(b, task, start, POINTER), [at], source_etype=I16)
             done = b.append_basic_block("done")
+            pack_call = Callee(word(b, task, side + PACK, POINTER), STEP_CALL)
+            if side == RIGHT:
+                strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
+                with b.if_then(strip):  # is made of tiles when it is multiplied
+                    b.call(pack_call, [task, ranges, memory])
+                    b.store(extremes_of_strip(b, memory), found)
+                    b.branch(done)
             for way, read, across in (
                 (ALONG_ITSELF, _along_itself, steps[1]),
                 (ALONG_SUM, _along_sum, steps[0]),
@@ -95,7 +105,7 @@ def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
             # behind the tiles there is as much room for panels
             room = b.sdiv(word(b, task, BYTES), constant(I64, 2))
             panels = b.gep(memory, [room], source_etype=I8)
-            b.call(Callee(word(b, task, side + PACK, POINTER), STEP_CALL), [task, ranges, panels])
+            b.call(pack_call, [task, ranges, panels])
             pack = _packer(module, name, _from_panels(width))
             b.store(b.call(pack, [panels, depth, count, depth, memory]), found)
             b.branch(done)
@@ -262,12 +272,7 @@ def _packer(module: ir.Module, side: str, read: Read) -> ir.Function:
             highs.append(size)
         b.store(_tree(b, "llvm.umin", lows), least)
         b.store(_tree(b, "llvm.umax", highs), most)
-    ends = []
-    for name, memory in (("umin", least), ("umax", most)):
-        x = b.load(memory, typ=_HALVES)
-        x = intrinsic(b, f"llvm.vector.reduce.{name}", [x], result=I16)
-        ends.append(b.zext(x, I64))
-    b.ret(b.or_(ends[0], b.shl(ends[1], constant(I64, 16))))
+    b.ret(packed_extremes(b, least, most))
     return f
 
 

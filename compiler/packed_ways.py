@@ -14,10 +14,18 @@ from .instructions import I1, I8, I64
 from .llvm_vector import constant
 from .microkernel import POINTER, Panels, finite, multiply
 from .microkernel_strip import COUNT, START
+from .microkernel_strip_tiles import multiply_strip_tiles
 from .microkernel_tiles import SIDE, multiply_tiles, tiles_allowed
-from .microkernel_tiles import STEP as STEP_OF_TILES
 from .microkernel_tiles import WORTH_SHARING as TILES_WORTH_SHARING
-from .packed import DEPTH, DEPTH_OF_TILES, SPREAD, WORTH_A_BATCH, WORTH_PACKING, WORTH_SHARING
+from .packed import (
+    DEPTH,
+    DEPTH_OF_TILES,
+    SPREAD,
+    STEP_OF_TILES,
+    WORTH_A_BATCH,
+    WORTH_PACKING,
+    WORTH_SHARING,
+)
 from .packed_direct import reads_in_place
 from .packed_task import (
     AT_COLUMNS,
@@ -47,13 +55,14 @@ from .records import dataclass
 class Way:
     """`multiply` has the signature of `microkernel`; `packing(task, ranges, panels, which,
     extremes)` packs an operand, and says no where its values are not for this way. At most
-    `most_depth` terms of a sum are packed at a time, a multiple of `depth`. `allowed` belongs to
-    matrix tiles: what these are not for is left to vectors."""
+    `most_depth` terms of a sum are packed at a time, a multiple of `depth`. `allowed` and
+    `multiply_strip` belong to matrix tiles: what these are not for is left to vectors."""
 
     element: str
     tile: Panels
     multiply: ir.Function
     packing: ir.Function
+    multiply_strip: ir.Function | None = None
     depth: int = 1
     most_depth: int = DEPTH
     worth_sharing: int = WORTH_SHARING
@@ -78,6 +87,7 @@ def by_tiles(module: ir.Module, tile: Panels) -> Way:
         blocks,
         multiply_tiles(module),
         packing,
+        multiply_strip_tiles(module),
         STEP_OF_TILES,
         DEPTH_OF_TILES,
         TILES_WORTH_SHARING,
@@ -102,9 +112,9 @@ def is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
     few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
     least_sizes = [(m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))]
     if way.allowed is not None:
-        tiles = (m, SIDE), (n, SIDE), (depth, STEP_OF_TILES)
-        least_sizes = [(x, constant(I64, least)) for x, least in tiles]
-        large = b.and_(large, b.and_(b.not_(is_strip), b.call(way.allowed, [])))
+        narrow = b.select(is_strip, constant(I64, SIDE // 2), constant(I64, SIDE))
+        least_sizes = [(m, constant(I64, SIDE)), (n, narrow), (depth, constant(I64, STEP_OF_TILES))]
+        large = b.and_(large, b.call(way.allowed, []))
     for x, least in least_sizes:
         large = b.and_(large, b.icmp_signed(">=", x, least))
     if way.by_tiles:

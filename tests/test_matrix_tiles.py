@@ -176,6 +176,47 @@ def test_same_bits_for_any_threads() -> None:
         tdsl.set_num_threads(before)
 
 
+CONVOLUTION = """
+def y(x: T[b, c, h, w], k: T[o, c, 3, 3]) -> T[b, o, h, w]:
+    return conv2d(x, k, padding=1)
+def d(x: T[b, c, h, w], k: T[o, c, 3, 3], g: T[b, o, h, w]) -> (T[b, c, h, w], T[o, c, 3, 3]):
+    return grad(sum(conv2d(x, k, padding=1) * g), (x, k))
+"""
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "h", "w", "o"),
+    [(2, 16, 19, 33, 20), (3, 20, 14, 14, 37), (2, 17, 9, 8, 65), (1, 96, 5, 700, 16)],
+)
+def test_convolutions(b: int, c: int, h: int, w: int, o: int) -> None:
+    """Against the same in f32; with numbers that are too small for tiles, exactly."""
+    half, wide = (tdsl.compile(CONVOLUTION.replace("T[", f"{d}[")) for d in ("bf16", "f32"))
+    assert not host().matrix_tiles or half.y.ir("loops").count("by tiles") == 1
+    rng = np.random.default_rng(6)
+    shapes = ((b, c, h, w), (o, c, 3, 3), (b, o, h, w))
+    before = tdsl.get_num_threads()
+    try:
+        for small in (False, True):
+            args = [rounded(rng.standard_normal(s)) for s in shapes]
+            if small:
+                args[0][0, 0, 0, 0] = 2.0**-133
+            bits = set()
+            for threads in (1, 3):
+                tdsl.set_num_threads(threads)
+                halves = [bfloat16_bits(v) for v in args]
+                got = [half.y(*halves[:2]), *half.d(*halves)]
+                bits.add(b"".join(v.tobytes() for v in got))
+            assert len(bits) == 1
+            want = [wide.y(*args[:2]), *wide.d(*args)]
+            for k, (x, exact) in enumerate(zip(got, want, strict=True)):
+                error = abs(bfloat16_values(x) - exact)
+                assert (error <= 2.0**-8 * abs(exact) + 2.0**-20 * abs(exact).max()).all()
+                if small and k == 0:  # the gradient by x does not have it
+                    assert (bfloat16_values(x) == rounded(exact)).all()
+    finally:
+        tdsl.set_num_threads(before)
+
+
 REFUSED = """
 import ctypes, os, sys
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from . import ir
 from .emit_values import Values
@@ -16,6 +17,7 @@ from .frame import Target, lanes_from
 from .instructions import I8, I64, register_type
 from .llvm_vector import ask_for, constant
 from .loops import Load, Loop, Nest, Reduce
+from .microkernel import ALIGNMENT
 from .packed import Operand
 
 
@@ -41,6 +43,9 @@ TOGETHER = 8
 
 AHEAD = 8
 """Places of the sum."""
+
+VECTORS = 8
+"""That are moved at once, of whole panels: what a step of a loop costs is shared by them."""
 
 
 class Pack(Values):
@@ -112,39 +117,58 @@ class Pack(Values):
 
     def spread_groups(self) -> None:
         """All places, for some panels after the other."""
+        along = self.nest.loops[-1]
+        several = replace(along, copies=along.copies * max(VECTORS // along.copies, 1))
+        step = constant(I64, several.step)
 
         def group(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            self.walk(0, None, self.spread)
+            b, (low, high) = self.b, self.range_of(along)
+            end = b.sub(high, b.urem(b.sub(high, low), step))
+            self.walk(0, None, lambda at: self.spread(at, several, (low, end, high)))
             return ()
 
-        self.blocks(self.nest.loops[-1], TOGETHER, (), group)
+        self.blocks(along, TOGETHER, (), group)
 
-    def spread(self, position: ir.Value) -> None:
-        """The values of one place, over all panels."""
+    def spread(self, position: ir.Value, several: Loop, bounds: Sequence[ir.Value]) -> None:
+        """The values of one place, over all panels: of whole ones as many as `several` says at
+        once, without masks."""
         along = self.nest.loops[-1]
         self.hoist_values(self.order[self.statement], {})
+        stated = self.ranges[along.index]
+        for loop, ends in ((several, bounds[:2]), (along, bounds[1:])):
+            self.ranges[along.index] = ends[0], ends[1]
+            if loop is several:
+                self.exact.add(along.index)
+            self.target.reduced_loop(self, loop, (), partial(self.spread_panels, position, loop))
+            self.exact.discard(along.index)
+        self.ranges[along.index] = stated
 
-        def body(_: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            to = self.place(position)
-            self.ask_ahead()
-            self.lane_mask({})
-            for copy in range(along.copies):
-                x = self.element({along.index: copy})
-                self.store_row(x, self.moved(to, constant(I64, copy * along.lanes)), None)
-            return ()
+    def spread_panels(
+        self, position: ir.Value, loop: Loop, _: Sequence[ir.Value]
+    ) -> Sequence[ir.Value]:
+        own = self.width // loop.lanes  # copies of one panel
+        to = self.place(position)
+        self.ask_ahead(loop)
+        self.lane_mask({})
+        further = self.between_panels()
+        for copy in range(loop.copies):
+            x = self.element({loop.index: copy})
+            self.store_row(x, self.moved(to, constant(I64, copy % own * loop.lanes)), None)
+            if (copy + 1) % own == 0:
+                to = self.moved(to, further)
+        return ()
 
-        self.target.reduced_loop(self, along, (), body)
-
-    def ask_ahead(self) -> None:
+    def ask_ahead(self, along: Loop) -> None:
         """For what is read some places later: a group of panels has but a short piece of every row,
         and the next one starts far from it."""
-        b, along, last = self.b, self.nest.loops[-1], self.statement.loops[-1]
+        b, last = self.b, self.statement.loops[-1]
         for x in self.order[self.statement]:
             step = x.offset.coefficient(last.index) if isinstance(x, Load) else None
             if not isinstance(x, Load) or x.gathered or step is None:
                 continue
             by = self.size(step * (AHEAD * x.buffer.dtype.size))
-            for copy in range(along.copies):
+            a_line = max(ALIGNMENT // (along.lanes * x.buffer.dtype.size), 1)
+            for copy in range(0, along.copies, a_line):
                 here = self.address(x.buffer, x.offset, {along.index: copy})
                 ask_for(b, b.gep(here, [by], source_etype=I8), 1)
 
@@ -166,6 +190,10 @@ class Pack(Values):
         at = b.add(b.mul(b.sub(done, within), self.depth), within)
         at = b.add(at, b.mul(position, constant(I64, self.width)))
         return self.moved(self.function.args[-1], at)
+
+    def between_panels(self) -> ir.Value:
+        """How far the same place of the next panel is."""
+        return self.b.mul(self.depth, constant(I64, self.width))
 
     def element(self, at: dict[int, int]) -> ir.Value:
         x = self.splat(self.value(self.operand.value, at))

@@ -77,6 +77,9 @@ class _Lines(Pack):
         within = b.sub(self.base[along.index], self.first)
         return self.moved(self.function.args[-1], b.add(b.mul(position, self.length), within))
 
+    def between_panels(self) -> ir.Value:
+        return constant(I64, self.width)  # vectors of a line stand side by side
+
 
 class _Whole(Frame):
     """The function that has the lines filled, and lists the places."""

@@ -69,28 +69,51 @@ def panels(element: ir.Type, registers: Registers) -> Panels:
 
 
 def finite(module: ir.Module, tile: Panels) -> ir.Function:
-    """`(panels, count) -> i1`: whether the first elements are neither infinite nor NaN."""
+    """`(start, rows, row, count) -> i1`: whether the first `count` elements of each of some rows,
+    which are `row` elements apart, are neither infinite nor NaN."""
     name = f"tdsl_finite_f{8 * tile.bytes}"
     found: ir.Function | None = module.globals.get(name)
     if found is not None:
         return found
-    f = ir.Function(module, ir.FunctionType(I1, [POINTER, I64]), name)
+    f = ir.Function(module, ir.FunctionType(I1, [POINTER] + [I64] * 3), name)
     f.linkage = "internal"
     f.attributes.add("nounwind")
-    start, count = f.args
+    start, rows, row, count = f.args
     wide = vector(tile.element, tile.lanes)
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    fine = constant(wide, 0)
-    with counted(b, count, constant(I64, tile.lanes)) as at:  # whole vectors: panels have room
-        total = b.phi(wide)
-        x = b.load(b.gep(start, [at], source_etype=tile.element), typ=wide, align=tile.bytes)
-        new = intrinsic(b, "llvm.fma", [x, constant(wide, 0), total])  # 0, or NaN from there on
-        total.add_incoming(fine, f.entry_basic_block)
-        total.add_incoming(new, b.block)
-    last = b.phi(wide)
-    inside = next(k for k in f.blocks if k.name.startswith("for"))
-    last.add_incoming(fine, f.entry_basic_block)
-    last.add_incoming(new, inside)
+    align, lanes, zero = constant(I32, tile.bytes), constant(I64, tile.lanes), constant(wide, 0)
+    totals: list[ir.PhiInstr] = []  # 0, or NaN from the first such element on
+
+    def carried(start: ir.Value, before: ir.Block) -> None:
+        totals.append(b.phi(wide))
+        totals[-1].add_incoming(start, before)
+
+    def ended(new: ir.Value, latch: ir.Block) -> ir.Value:
+        """What a loop leaves, which started with the last of `totals`."""
+        total = totals.pop()
+        after = b.phi(wide)
+        after.add_incoming(*total.incomings[0])
+        total.add_incoming(new, latch)
+        after.add_incoming(new, latch)
+        return after
+
+    first = b.block
+    with counted(b, rows, constant(I64, 1)) as r:
+        carried(zero, first)
+        outside = b.block
+        with counted(b, count, lanes) as at:
+            carried(totals[-1], outside)
+            p = b.gep(start, [b.add(b.mul(r, row), at)], source_etype=tile.element)
+            x = intrinsic(
+                b, "llvm.masked.load",
+                [p, align, below(b, tile.lanes, b.sub(count, at)), zero],
+                result=wide, overload=[wide, POINTER],
+            )  # fmt: skip
+            new = intrinsic(b, "llvm.fma", [x, zero, totals[-1]])
+            inside = b.block
+        new = ended(new, inside)
+        latch = b.block
+    last = ended(new, latch)
     bad = b.fcmp_unordered("uno", last, last)
     b.ret(b.not_(any_lane(b, bad)))
     return f

@@ -27,15 +27,15 @@ from .fork_join import PARTS_A_THREAD, parallel, threads, up
 from .frame import Target
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant
-from .microkernel import POINTER, VOID, Panels, counted, minimum, panels
+from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, panels
 from .microkernel_strip import STRIP_CALL, multiply_strip
 from .packed import MOST_PANELS, ROWS
 from .packed_direct import add_direct
+from .packed_in_place import has_to_be_finite, left_in_place, reads_left_in_place
 from .packed_plain import add_packs
 from .packed_split import add_up
 from .packed_task import (
     ALONE,
-    AS_IT_IS,
     AT_BATCH,
     AT_COLUMNS,
     AT_LAST,
@@ -52,19 +52,15 @@ from .packed_task import (
     DIRECT_ROWS_CALL,
     ENTRY,
     EXTENT,
-    FINITE,
     FIRST,
     INNER,
     LEFT,
     LEFT_BYTES,
-    LEFT_START,
-    LEFT_STEP,
     OUT,
     OUT_STEP,
     OWN,
     PANELS,
     PARTS,
-    PLAIN,
     REST,
     RIGHT,
     SHARED,
@@ -296,15 +292,14 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
-    in_place = constant(I1, 0)
-    if not way.by_tiles:
-        in_place = b.and_(_read_in_place(b, task), b.not_(is_strip))
+    in_place = constant(I1, 0) if way.by_tiles else reads_left_in_place(b, task, tile)
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
     once_left = b.and_(once_left, b.not_(in_place))
     low_line, high_line = outer[AT_WINDOW]
     lines = b.sub(high_line, low_line)
     block_lines = even(b, lines, word(b, task, WINDOW), 1)
     once_right = b.and_(alone[1], b.and_(single, b.icmp_signed("<=", lines, block_lines)))
+    looked_through = b.and_(in_place, has_to_be_finite(b, task))
     extremes = b.alloca(ir.ArrayType(I64, 2))
     for k in range(2):
         start = b.gep(extremes, [constant(I64, k)], source_etype=I64)
@@ -362,53 +357,34 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
         tiles = b.and_(b.sub(rows[1], rows[0]), constant(I64, -tile.rows))
         packed_from = b.select(in_place, b.add(rows[0], tiles), rows[0])
 
+        def place_of(row: ir.Value) -> ir.Value:
+            return b.gep(start, [b.add(out, b.mul(row, step))], source_etype=tile.element)
+
         def multiplied(low: ir.Value, high: ir.Value, left: list[ir.Value]) -> None:
-            at = b.add(out, b.mul(low, step))
-            place = b.gep(start, [at], source_etype=tile.element)
-            args = [*left, panel[1], place, b.sub(high, low), width, here, step, later]
+            args = [*left, panel[1], place_of(low), b.sub(high, low), width, here, step, later]
             b.call(way.multiply, args)
 
         with b.if_then(b.icmp_signed("<", rows[0], packed_from)):
-            multiplied(rows[0], packed_from, _where_it_stands(b, task, ranges, tile))
+            multiplied(rows[0], packed_from, left_in_place(b, task, ranges, tile))
         with b.if_then(b.icmp_signed("<", packed_from, rows[1])):
             put(AT_ROWS, packed_from, rows[1])
             packed(0, b.not_(once_left))
             put(AT_ROWS, *rows)
             with b.if_else(is_strip) as (by_strip, by_panels):
                 with by_strip:
-                    at = b.add(out, b.mul(rows[0], step))
-                    to = b.gep(start, [at], source_etype=tile.element)
                     sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
-                    args = [*panel, to, *sizes, here, step, line, later]
+                    args = [*panel, place_of(rows[0]), *sizes, here, step, line, later]
                     usual = Callee(word(b, task, STRIP, POINTER), STRIP_CALL)
                     b.call(way.multiply_strip or usual, args)
                 with by_panels:
                     steps = [here, one, constant(I64, tile.rows)]
                     multiplied(packed_from, rows[1], [panel[0], *steps])
+        with b.if_then(b.and_(last, looked_through)):
+            sums = [place_of(rows[0]), b.sub(rows[1], rows[0]), step, width]
+            fine = b.call(finite(module, tile), sums)
+            with b.if_then(b.not_(fine), likely=False):
+                b.store(constant(I64, NOT_FINITE), words)
+                b.ret_void()
         _rest(b, task, ranges, b.and_(last, b.not_(summed)))
     b.ret_void()
     return f
-
-
-def _read_in_place(b: ir.IRBuilder, task: ir.Value) -> ir.Value:
-    """Whether the left operand's rows are read where they stand, if strides say where: a tile's
-    rows come once for all panels, packed or not. Each has to lie in memory as a whole (measured:
-    panels are better than columns that do, 0.5 to 0.9 times as fast unpacked)."""
-    one = constant(I64, 1)
-    plain = b.icmp_signed("==", word(b, task, LEFT + PLAIN), constant(I64, AS_IT_IS))
-    plain = b.and_(plain, b.icmp_signed("==", word(b, task, LEFT + FINITE), constant(I64, 0)))
-    for place in (INNER, field(AT_OUTER, EXTENT), field(AT_LAST, LEFT_STEP)):
-        plain = b.and_(plain, b.icmp_signed("==", word(b, task, place), one))
-    return plain
-
-
-def _where_it_stands(
-    b: ir.IRBuilder, task: ir.Value, ranges: ir.Value, tile: Panels
-) -> list[ir.Value]:
-    """The left operand for the microkernel, from the first of the current rows on."""
-    at = sum_of_batches(b, task, ranges, LEFT_STEP)
-    steps = [word(b, task, field(k, LEFT_STEP)) for k in (AT_ROWS, AT_LAST)]
-    for place, step in zip((AT_ROWS, AT_LAST), steps, strict=True):
-        at = b.add(at, b.mul(word(b, ranges, 2 * place), step))
-    start = b.gep(word(b, task, LEFT_START, POINTER), [at], source_etype=tile.element)
-    return [start, steps[0], *steps]

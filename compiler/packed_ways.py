@@ -148,11 +148,12 @@ def _packing(module: ir.Module, tile: Panels) -> ir.Function:
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
     with b.if_then(b.and_(b.not_(is_left), is_strip)):
         start = b.gep(memory, [word(b, memory, START)], source_etype=I8)
-        b.ret(b.call(finite(module, tile), [start, word(b, memory, COUNT)]))
+        count, one = word(b, memory, COUNT), constant(I64, 1)
+        b.ret(b.call(finite(module, tile), [start, one, count, count]))
     count = b.select(is_left, length(AT_ROWS), length(AT_COLUMNS))
     width = b.select(is_left, constant(I64, tile.rows), constant(I64, tile.columns))
     count = b.mul(up(b, count, width), width)
     for x in (length(AT_OUTER), length(AT_LAST), word(b, task, INNER)):
         count = b.mul(count, x)
-    b.ret(b.call(finite(module, tile), [memory, count]))
+    b.ret(b.call(finite(module, tile), [memory, constant(I64, 1), count, count]))
     return f

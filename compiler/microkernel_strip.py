@@ -88,7 +88,8 @@ def multiply_strip(module: ir.Module, tile: Panels) -> ir.Function:
             for x in whole:
                 full = b.and_(full, x)
             starts = _moved(b, tile, outs, b.mul(i, row))
-            prefetch(b, tile, _moved(b, tile, starts, b.mul(row, rows)), row)
+            with b.if_then(going_on):
+                prefetch(b, tile, _moved(b, tile, starts, b.mul(row, rows)), row)
             operands = [left, strip, *rights]
             with b.if_else(full) as (all_of_it, part):
                 with all_of_it:

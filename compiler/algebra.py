@@ -3,6 +3,7 @@
 In: a comprehension. Out: an equal, cheaper one with the equation that made it, or None:
 
     Σ_k a·b[k]  =  a·Σ_k b[k]         a factor that does not depend on the summed index leaves
+    Σ_k absorb(b[k], a·c[k])  =  absorb(Σ_k absorb(b[k], c[k]), a)       likewise
     Σ_k a       =  n·a                a sum of a broadcast
     max_k a     =  a                  likewise max, min, any, all (the extent known to be > 0)
     Σ_k (a[k] if k == e else 0)  =  a[e]      e known to be an index
@@ -31,7 +32,7 @@ def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
         if chosen is not None:
             return "sum[k](a[k] if k == e else 0) = a[e]", chosen
     if node.reducer == "sum" and node.dtype.is_float:
-        return _factor_out(node)
+        return _factor_out(node) or _absorbed_out(node)
     if node.reducer in ("max", "min", "any", "all"):
         used = sc.indices_of(node.body)
         free = [k for k in node.reduced if k not in used and provably_positive(node.extents[k])]
@@ -112,6 +113,31 @@ def _factor_out(node: Comp) -> tuple[str, Node] | None:
     rest = _without_indices(node, free, _scaled_body(None, inside))
     out = _scaled(il.of_node(rest).body, outside, count, node)
     return "sum(a * b[k]) = a * sum(b[k])", out
+
+
+def _absorbed_out(node: Comp) -> tuple[str, Node] | None:
+    match node.body:
+        case sc.Op("absorb", (value, factor)):
+            pass
+        case _:
+            return None
+    over = set(node.reduced)
+    factors = _factors(factor, False)
+    inside = [(f, below) for f, below in factors if sc.indices_of(f) & over]
+    outside = [(f, below) for f, below in factors if not sc.indices_of(f) & over]
+    if all(_trivial(f) or sc.is_literal(f, -1) for f, _ in outside):
+        return None
+    body = sc.op("absorb", value, _scaled_body(None, inside)) if inside else value
+    rest = _without_indices(node, [], body)
+    out = comp(
+        sc.op("absorb", il.of_node(rest).body, _scaled_body(None, outside)),
+        node.shape,
+        node.rank,
+        name=node.name,
+        index_names=node.index_names[: node.rank],
+        span=node.span,
+    )
+    return "sum(absorb(b[k], a * c[k])) = absorb(sum(absorb(b[k], c[k])), a)", out
 
 
 def _trivial(x: Scalar) -> bool:

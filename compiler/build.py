@@ -96,14 +96,13 @@ class Build:
     def artifact(self) -> Artifact:
         fn = self.function
         module = object_code.optimized(self.llvm, self.machine)
-        outputs = self.kernels.function.outputs
         names = [getattr(o, "name", None) or f"out{k}" for k, o in enumerate(fn.outputs)]
         return Artifact(
             name=fn.name,
             code=object_code.object_code(module, self.machine),
             params=tuple(_array(p.name, p.dtype, p.shape) for p in fn.params),
             outputs=tuple(
-                _array(name, o.dtype, o.shape) for name, o in zip(names, outputs, strict=True)
+                _array(name, o.dtype, o.shape) for name, o in zip(names, fn.outputs, strict=True)
             ),
             returns_tuple=fn.returns_tuple,
             dims=fn.dims,

@@ -1,6 +1,7 @@
 """Fusion: what is computed together in one loop nest.
 
-In: a simplified `Function`. Out: `Kernels`. First short reductions are written out (`unroll`),
+In: a simplified `Function`. Out: `Kernels`. First indices that are taken apart become several
+(`digits`), short reductions are written out (`unroll`),
 cheap producers disappear into their readers and expensive invariant parts come out of loops
 (`inline`), operands get the layout that vectors want (`layout`), and products of 16-bit floats are
 summed in f32 (`wide_products`); then comprehensions over the same output indices that want the same
@@ -16,6 +17,7 @@ from dataclasses import replace
 from . import primitives
 from . import scalar as sc
 from .bands import banded
+from .digits import by_digits
 from .facts import last_number
 from .graph import Comp, Function, Node, operands, postorder
 from .inline import cost, extract, inline, primitives_only, reads_of
@@ -37,7 +39,10 @@ accumulator."""
 
 def fuse(fn: Function, registers: Registers) -> Kernels:
     """The kernels of `fn` for a target with these registers."""
-    fn = unroll(primitives_only(fn))
+    fn = primitives_only(fn)
+    if registers.vector_bytes:
+        fn = by_digits(fn)
+    fn = unroll(fn)
     fn = inline(fn)
     if registers.tuning.extraction:
         fn = inline(extract(fn))

@@ -135,6 +135,11 @@ def in_range(at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affi
         case sc.Op("floordiv", (num, sc.Const() as divisor)) if divisor.value > 0:
             # 0 <= num // d < size  is  0 <= num < size * d
             return in_range(num, size * int(divisor.value), extents, known)
+        case sc.Op("mod", (_, by)) if (d := sc.as_affine(by)) is not None and not d.terms:
+            # 0 <= num % d < d; a size d of 0 leaves no index, and nothing to be read
+            return (d.const.const is None or d.const.const > 0) and provably_nonnegative(
+                size - d.const
+            )
         case sc.Op("cast", (inner,)) if at.dtype is I64 and isinstance(inner, Affine):
             return in_range(inner, size, extents, known)
         case _:
@@ -159,11 +164,13 @@ def _least_is_nonnegative(e: Affine, extents: Sequence[Dim]) -> bool:
 
 
 def _floors_undone(d: Dim) -> Dim:
-    """A lower bound without `-c·(N // d)` where d divides c: `-c·(N // d) >= -(c / d)·N`."""
+    """A lower bound without `c·(N // d)` where d divides c: `-c·(N // d) >= -(c / d)·N`, and
+    `c·(N // d) >= (c / d)·(N - d + 1)`."""
     out = d
     for mono, c in d.terms:
-        if c < 0 and len(mono) == 1 and isinstance(mono[0], FloorDiv):
+        if len(mono) == 1 and isinstance(mono[0], FloorDiv):
             atom = mono[0]
             if c % atom.divisor == 0:
-                out = out - Dim(((mono, c),)) + atom.numerator * (c // atom.divisor)
+                least = atom.numerator if c < 0 else atom.numerator - (atom.divisor - 1)
+                out = out - Dim(((mono, c),)) + least * (c // atom.divisor)
     return out

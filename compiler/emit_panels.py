@@ -12,11 +12,12 @@ from dataclasses import replace
 from functools import partial
 
 from . import ir
+from .dtypes import I64 as INDEX
 from .emit_values import Values
 from .frame import Target, lanes_from
 from .instructions import I8, I64, register_type
 from .llvm_vector import ask_for, constant
-from .loops import Load, Loop, Nest, Reduce
+from .loops import Apply, Load, Loop, Nest, Reduce
 from .microkernel import ALIGNMENT
 from .packed import Operand
 
@@ -81,11 +82,21 @@ class Pack(Values):
         self.hoist()
         if self.operand.transposed:
             self.target.output_loops(self, self.nest.loops, lambda: self.walk(0, None, self.panel))
+        elif self.is_computed(along):  # once for all places of the sum
+            put = partial(self.put, loop=along)
+            self.target.output_loops(self, self.nest.loops, lambda: self.walk(0, None, put))
         else:  # rows in order, each spread over some panels
             *batch, along = self.nest.loops
             self.target.output_loops(self, batch, self.spread_groups)
         self.target.finish(self)
         return self.function
+
+    def is_computed(self, along: Loop) -> bool:
+        """Whether something is worked out from a loop's index alone."""
+        return any(
+            isinstance(x, Apply) and x.dtype is INDEX and self.deps[x] == {along.index}
+            for x in self.order[self.statement]
+        )
 
     def count(self, loop: Loop) -> ir.Value:
         if loop.index not in self.ranges:
@@ -146,9 +157,14 @@ class Pack(Values):
     def spread_panels(
         self, position: ir.Value, loop: Loop, _: Sequence[ir.Value]
     ) -> Sequence[ir.Value]:
+        self.ask_ahead(loop)
+        self.put(position, loop)
+        return ()
+
+    def put(self, position: ir.Value, loop: Loop) -> None:
+        """The values of one place, in as many panels as `loop` has vectors for."""
         own = self.width // loop.lanes  # copies of one panel
         to = self.place(position)
-        self.ask_ahead(loop)
         self.lane_mask({})
         further = self.between_panels()
         for copy in range(loop.copies):
@@ -156,7 +172,6 @@ class Pack(Values):
             self.store_row(x, self.moved(to, constant(I64, copy % own * loop.lanes)), None)
             if (copy + 1) % own == 0:
                 to = self.moved(to, further)
-        return ()
 
     def ask_ahead(self, along: Loop) -> None:
         """For what is read some places later: a group of panels has but a short piece of every row,

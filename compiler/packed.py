@@ -12,11 +12,11 @@ nest itself stays for small sizes, which are not worth packing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
-from .dims import Dim, dim, product
+from .dims import Dim, FloorDiv, Monomial, dim, product
 from .dtypes import BF16, BOOL, F32, F64, I64
 from .loops import (
     Accumulator,
@@ -267,6 +267,16 @@ def is_bf16(x: Value) -> bool:
             return False
 
 
+def _subtracted(d: Dim) -> Iterator[Monomial]:
+    """What `d` is shorter by."""
+    for mono, c in d.terms:
+        if c < 0:
+            yield mono
+        for atom in mono:
+            if isinstance(atom, FloorDiv):
+                yield from _subtracted(atom.numerator)
+
+
 def _all(tests: Sequence[Value]) -> Value | None:
     return reduce(lambda a, b: Apply("and", (a, b), BOOL), tests) if tests else None
 
@@ -300,13 +310,10 @@ class _Factors:
 
     def dense(self, last: Loop, store: Store) -> tuple[Loop, ...]:
         """`last` with the indices before it that the output and the right factor walk as one with
-        it: worth while where the right factor is read along the summed indices in any case."""
+        it: worth while where vectors along `last` alone would be mostly empty, or the right factor
+        is read along the summed indices in any case."""
         group: tuple[Loop, ...] = (last,)
-        by_sums = _cost(self.right, self.deps, self.statement.loops[-1])
-        narrow = self.narrow(last.extent)
-        if by_sums > _cost(self.right, self.deps, last) or not (
-            narrow or self.transposed(self.right, last)
-        ):
+        if not (self.narrow(last.extent) or self.dense_by_sums(self.right, last)):
             return group
         walked = self.deps[self.right] - self.deps[self.left]
         room = last.extent
@@ -322,7 +329,7 @@ class _Factors:
         if d.const is not None:
             return d.const < NARROW
         extents = [x.extent for x in (*self.nest.loops, *self.statement.loops)]
-        return any(c < 0 and d.terms == ((mono, 1),) for e in extents for mono, c in e.terms)
+        return any(d.terms == ((mono, 1),) for e in extents for mono in _subtracted(e))
 
     def merge(self, group: tuple[Loop, ...], store: Store) -> tuple[Loop, Store]:
         """One index in place of `group`, which the right factor takes apart."""
@@ -346,9 +353,18 @@ class _Factors:
         kept = tuple(t for t in store.offset.terms if t[0] not in parts)
         return merged, replace(store, offset=Linear((*kept, (number, dim(1))), store.offset.const))
 
-    def transposed(self, value: Value, along: Loop) -> bool:
+    def dense_by_sums(self, value: Value, along: Loop) -> bool:
+        """Whether more is contiguous along the innermost summed index."""
         last = self.statement.loops[-1]
         return _cost(value, self.deps, last) < _cost(value, self.deps, along)
+
+    def transposed(self, value: Value, along: Loop) -> bool:
+        """Whether vectors run along the innermost summed index. Where that is short and `along`
+        is taken apart, its places are better worked out for a vector of them at once."""
+        is_merged = along not in self.nest.loops
+        if is_merged and self.narrow(self.statement.loops[-1].extent):
+            return False
+        return self.dense_by_sums(value, along)
 
     def operand(
         self,

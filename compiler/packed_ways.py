@@ -110,7 +110,8 @@ def is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
     )
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
     few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
-    least_sizes = [(m, constant(I64, tile.rows)), (n, few), (depth, constant(I64, 8))]
+    rows = b.select(is_strip, constant(I64, 1), constant(I64, tile.rows))
+    least_sizes = [(m, rows), (n, few), (depth, constant(I64, 8))]
     if way.allowed is not None:
         narrow = b.select(is_strip, constant(I64, SIDE // 2), constant(I64, SIDE))
         least_sizes = [(m, constant(I64, SIDE)), (n, narrow), (depth, constant(I64, STEP_OF_TILES))]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from .dims import Dim, dim
 from .graph import REDUCERS
 from .instructions import identity
+from .joined_index import rebuilt
 from .kernels import Band
 from .loops import (
     Accumulator,
@@ -37,7 +38,7 @@ from .loops import (
     values_of,
     verify_nest,
 )
-from .packed import Contraction, rebuilt
+from .packed import Contraction
 from .packed_text import contraction_text
 from .plan import MOST_PARTS, BandRoom
 from .records import dataclass

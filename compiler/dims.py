@@ -8,7 +8,7 @@ where every size being at least 0 proves them; everything else becomes a check a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 
 from .records import dataclass
@@ -193,6 +193,21 @@ def _atom_nonnegative(atom: Atom) -> bool:
 
 def provably_positive(d: Dim) -> bool:
     return provably_nonnegative(d - 1)
+
+
+def subtracted(d: Dim) -> Iterator[Monomial]:
+    """What `d` is less by, inside quotients too."""
+    for mono, c in d.terms:
+        if c < 0:
+            yield mono
+        for atom in mono:
+            if isinstance(atom, FloorDiv):
+                yield from subtracted(atom.numerator)
+
+
+def is_window(d: Dim, sizes: Iterable[Dim]) -> bool:
+    """Whether `d` is what another size is shorter by: most likely it is short."""
+    return any(d.terms == ((mono, 1),) for size in sizes for mono in subtracted(size))
 
 
 def product(dims: tuple[Dim, ...]) -> Dim:

@@ -12,18 +12,18 @@ nest itself stays for small sizes, which are not worth packing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
-from .dims import Dim, FloorDiv, Monomial, dim, product
-from .dtypes import BF16, BOOL, F32, F64, I64
+from .dims import Dim, dim, is_window, product
+from .dtypes import BF16, BOOL, F32, F64
+from .joined_index import rebuilt, store_along, taken_apart
 from .loops import (
     Accumulator,
     Apply,
     Buffer,
     IndexValue,
-    Linear,
     Load,
     Loop,
     Nest,
@@ -235,11 +235,15 @@ def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contract
     own = [test for test in tests if rows.index in deps[test]]
     free_of_rows = [test for test in tests if rows.index not in deps[test]]
     made = _Factors(nest, first, left, right, _all(own), _all(free_of_rows), deps)
-    group = made.dense(last, sums) if plain and join else (last,)
+    group = made.dense(last, stores) if join else (last,)
     batch = tuple(k for k in nest.loops if k is not rows and k not in group)
-    columns, store = last, sums
+    columns = made.merge(group) if len(group) > 1 else last
+    after = None if plain else _rest(nest, a.result, stores, sums, rows, columns, batch)
+    store = sums
     if len(group) > 1:
-        columns, store = made.merge(group, sums)
+        store = store_along(columns, group, sums)
+        if after is not None:
+            after = made.merged(after, columns, group)
     absorbed = y if product_of == "absorb" else None
     finite = (
         left is absorbed or made.right_guard is not None,
@@ -253,7 +257,7 @@ def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contract
         made.operand(left, made.left_guard, rows, batch, "left", finite[0]),
         made.operand(made.right, made.right_guard, columns, batch, "right", finite[1]),
         store,
-        None if plain else _rest(nest, a.result, stores, sums, rows, columns, batch),
+        after,
         tiles=registers.matrix_tiles and is_bf16(left) and is_bf16(right),
     )
 
@@ -265,16 +269,6 @@ def is_bf16(x: Value) -> bool:
             return own.dtype is BF16 and x.dtype is F32
         case _:
             return False
-
-
-def _subtracted(d: Dim) -> Iterator[Monomial]:
-    """What `d` is shorter by."""
-    for mono, c in d.terms:
-        if c < 0:
-            yield mono
-        for atom in mono:
-            if isinstance(atom, FloorDiv):
-                yield from _subtracted(atom.numerator)
 
 
 def _all(tests: Sequence[Value]) -> Value | None:
@@ -308,7 +302,7 @@ class _Factors:
         guards = [v for v in (self.left_guard, self.right_guard) if v is not None]
         self.deps |= indices_of(guards, self.outer)
 
-    def dense(self, last: Loop, store: Store) -> tuple[Loop, ...]:
+    def dense(self, last: Loop, stores: Sequence[Store]) -> tuple[Loop, ...]:
         """`last` with the indices before it that the output and the right factor walk as one with
         it: worth while where vectors along `last` alone would be mostly empty, or the right factor
         is read along the summed indices in any case."""
@@ -318,8 +312,8 @@ class _Factors:
         walked = self.deps[self.right] - self.deps[self.left]
         room = last.extent
         for loop in reversed(self.nest.loops[: self.nest.loops.index(last)]):
-            step = store.offset.coefficient(loop.index)
-            if loop.index not in walked or step != room:
+            steps = [s.offset.coefficient(loop.index) for s in stores]
+            if loop.index not in walked or any(step != room for step in steps):
                 break
             group, room = (loop, *group), room * loop.extent
         return group
@@ -328,30 +322,33 @@ class _Factors:
         """Whether `d` is known to be short, or is a window: another extent is shorter by it."""
         if d.const is not None:
             return d.const < NARROW
-        extents = [x.extent for x in (*self.nest.loops, *self.statement.loops)]
-        return any(d.terms == ((mono, 1),) for e in extents for mono in _subtracted(e))
+        return is_window(d, [x.extent for x in (*self.nest.loops, *self.statement.loops)])
 
-    def merge(self, group: tuple[Loop, ...], store: Store) -> tuple[Loop, Store]:
+    def merge(self, group: tuple[Loop, ...]) -> Loop:
         """One index in place of `group`, which the right factor takes apart."""
         number = max(self.names) + 1
         self.names[number] = "".join(self.names[loop.index] for loop in group)
         merged = Loop(number, product(tuple(x.extent for x in group)), group[-1].kind)
-        parts: dict[int, Value] = {}
-        rest: Value = IndexValue(Linear(((number, dim(1)),), dim(0)))
-        for loop in reversed(group[1:]):
-            size = IndexValue(Linear((), loop.extent))
-            parts[loop.index] = Apply("mod", (rest, size), I64)
-            rest = Apply("floordiv", (rest, size), I64)
-        parts[group[0].index] = rest
-        made: dict[Value, Value] = {}
-        for x in postorder(v for v in (self.right, self.right_guard) if v is not None):
-            made[x] = _in_parts(rebuilt(x, made), parts)
+        values = [v for v in (self.right, self.right_guard) if v is not None]
+        made = taken_apart(merged, group, values)
         self.right = made[self.right]
         self.right_guard = None if self.right_guard is None else made[self.right_guard]
         values = [v for v in (self.right, self.right_guard) if v is not None]
         self.deps |= indices_of(values, self.outer)
-        kept = tuple(t for t in store.offset.terms if t[0] not in parts)
-        return merged, replace(store, offset=Linear((*kept, (number, dim(1))), store.offset.const))
+        return merged
+
+    def merged(self, nest: Nest, columns: Loop, group: tuple[Loop, ...]) -> Nest:
+        """What follows the sums, over `columns` in place of `group`."""
+        stores = [s for s in nest.body if isinstance(s, Store)]
+        made = taken_apart(columns, group, [s.value for s in stores])
+        return replace(
+            nest,
+            loops=(*(k for k in nest.loops if k not in group), columns),
+            body=tuple(
+                replace(store_along(columns, group, s), value=made[s.value]) for s in stores
+            ),
+            index_names=self.names,
+        )
 
     def dense_by_sums(self, value: Value, along: Loop) -> bool:
         """Whether more is contiguous along the innermost summed index."""
@@ -411,31 +408,6 @@ def is_same(x: Value | None, y: Value | None) -> bool:
             return False
 
 
-def _in_parts(x: Value, parts: Mapping[int, Value]) -> Value:
-    """`x` with some indices computed."""
-    match x:
-        case IndexValue(at) if any(k in parts for k, _ in at.terms):
-            kept = Linear(tuple(t for t in at.terms if t[0] not in parts), at.const)
-            first: Value = IndexValue(kept)
-            return reduce(_plus, _steps(at, parts), first)
-        case Load() if any(k in parts for k, _ in x.offset.terms):
-            kept = Linear(tuple(t for t in x.offset.terms if t[0] not in parts), x.offset.const)
-            step = reduce(_plus, _steps(x.offset, parts))
-            return replace(x, offset=kept, gathered=(*x.gathered, (step, dim(1))))
-        case _:
-            return x
-
-
-def _steps(at: Linear, parts: Mapping[int, Value]) -> list[Value]:
-    return [
-        Apply("mul", (parts[k], IndexValue(Linear((), c))), I64) for k, c in at.terms if k in parts
-    ]
-
-
-def _plus(x: Value, y: Value) -> Value:
-    return Apply("add", (x, y), I64)
-
-
 def _cost(value: Value, deps: Mapping[Value, frozenset[int]], along: Loop) -> int:
     """How many loads are not contiguous when vectors run along a loop."""
     k = along.index
@@ -477,16 +449,3 @@ def _rest(
         nest.index_names,
         (*(k.index for k in batch), rows.index, columns.index),
     )
-
-
-def rebuilt(x: Value, made: Mapping[Value, Value]) -> Value:
-    """`x` over the new versions of its children."""
-    match x:
-        case Apply() if any(made[v] is not v for v in x.args):
-            return replace(x, args=tuple(made[v] for v in x.args))
-        case Load():
-            gathered = tuple((made[v], d) for v, d in x.gathered)
-            guard = None if x.guard is None else made[x.guard]
-            return replace(x, gathered=gathered, guard=guard)
-        case _:
-            return x

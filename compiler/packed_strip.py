@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from .dims import dim
 from .dtypes import I64
+from .joined_index import rebuilt
 from .loops import Apply, IndexValue, Linear, Load, Loop, Reduce, Value, postorder
-from .packed import Contraction, Coordinate, Operand, Strip, contraction, rebuilt
+from .packed import Contraction, Coordinate, Operand, Strip, contraction
 from .tile import Registers
 
 LONGEST = 64

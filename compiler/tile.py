@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import ceil, prod
 
-from .dims import Dim
+from .dims import Dim, is_window
 from .loops import (
     Apply,
     Load,
@@ -192,10 +192,16 @@ def _lane_index(body: _Body) -> int | None:
     return best[1]
 
 
-def _padding(extent: Dim, lanes: int) -> float:
+_WINDOW = 4
+"""The size taken for a window."""
+
+
+def _padding(body: _Body, loop: Loop) -> float:
     """How much work the masked lanes waste."""
-    n = extent.const
-    return ceil(n / lanes) * lanes / n if n else 1.0
+    n = loop.extent.const
+    if n is None and is_window(loop.extent, [x.extent for x in body.nest.every_loop]):
+        n = _WINDOW
+    return ceil(n / body.lanes) * body.lanes / n if n else 1.0
 
 
 def _cost_along(body: _Body, loop: Loop) -> float:
@@ -215,7 +221,7 @@ def _cost_along(body: _Body, loop: Loop) -> float:
                 total += 2 + _work(body, values_of(s), k)
             case Reduce():
                 total += 8 * _work(body, values_of(s), k)
-    return total / body.lanes * _padding(loop.extent, body.lanes)
+    return total / body.lanes * _padding(body, loop)
 
 
 def _cost_without(body: _Body) -> float:
@@ -234,7 +240,7 @@ def _reduced_lane_index(body: _Body, s: Reduce) -> tuple[int | None, float]:
     best: tuple[int | None, float] = (None, _work(body, values_of(s), None))
     for loop in s.loops[-1:] if s.is_pass else reversed(s.loops):
         work = _work(body, values_of(s), loop.index)
-        cost = work / body.lanes * _padding(loop.extent, body.lanes)
+        cost = work / body.lanes * _padding(body, loop)
         if cost < best[1]:
             best = (loop.index, cost)
     return best

@@ -12,6 +12,7 @@ from functools import partial
 
 from . import instructions as ins
 from . import ir
+from .dims import FloorDiv, atoms
 from .emit_stores import Stores
 from .frame import Copies, formatted, lanes_from
 from .instructions import DOUBLE, I32, I64, register_type
@@ -38,7 +39,7 @@ class Reductions(Stores):
         for at in points:
             self.lane_mask(at)
         self.hoist_values(self.order[s], {})
-        needed = self.needed(s, points)
+        needed = self.both(self.needed(s, points), self.steps(s))
         if needed is not None:
             extent = self.size(s.loops[0].extent)
             self.limits[s.loops[0].index] = self.b.select(needed, extent, constant(I64, 0))
@@ -73,6 +74,21 @@ class Reductions(Stores):
                     holds = self.b.and_(holds, self.any(self.value(t, at)))
                 out = holds if out is None else self.b.or_(out, holds)
         return out
+
+    def steps(self, s: Reduce) -> ir.Value | None:
+        """Whether inner loops have any steps, where that is in doubt: a size's half may be 0. An
+        outer one would run for nothing."""
+        b, out = self.b, None
+        for loop in s.loops[1:]:
+            if any(isinstance(x, FloorDiv) for x in atoms(loop.extent)):
+                some = b.icmp_signed(">", self.size(loop.extent), constant(I64, 0))
+                out = self.both(out, some)
+        return out
+
+    def both(self, x: ir.Value | None, y: ir.Value | None) -> ir.Value | None:
+        if x is None or y is None:
+            return x if y is None else y
+        return self.b.and_(x, y)
 
     def start_at(self, a: Accumulator, lanes: int, at: Copies) -> list[ir.Value]:
         if a.start is None:

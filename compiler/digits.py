@@ -90,14 +90,15 @@ def _is_divided(node: Node) -> bool:
     return isinstance(node, Comp) and any(True for _ in _divisions(node.body))
 
 
-def _divisions(body: Scalar) -> Iterator[tuple[Affine, Dim]]:
-    """All numbers that are affine forms of indices, and by what they are divided."""
+def _divisions(body: Scalar) -> Iterator[tuple[str, Affine, Dim]]:
+    """All numbers that are affine forms of indices, by what they are divided, and whether it is
+    the quotient or what is left that counts."""
     for x in sc.postorder([body]):
         match x:
-            case sc.Op("floordiv" | "mod", (Affine() as number, by)) if number.terms:
+            case sc.Op("floordiv" | "mod" as name, (Affine() as number, by)) if number.terms:
                 d = divisor(by)
                 if d is not None:
-                    yield number, d
+                    yield name, number, d
 
 
 def _fixed(fn: Function) -> set[Node]:
@@ -168,13 +169,18 @@ def _apart(node: Comp, is_fixed: bool) -> tuple[Comp, _Axes]:
 
 
 def _taken_apart(node: Comp, is_fixed: bool) -> tuple[int, Dim, Dim] | None:
-    """An index, the extent of its last digit, and that of the leading one."""
-    for number, d in _divisions(node.body):
-        if len(number.terms) == 1:
-            k = number.terms[0][0]
-            leading = quotient(node.extents[k], d)
-            if number is sc.index(k) and leading is not None and not (is_fixed and k < node.rank):
-                return k, d, leading
+    """An index, the extent of its last digit, and that of the leading one. The last index, along
+    which there may be vectors, is taken apart only where both digits count."""
+    found: dict[tuple[int, Dim], set[str]] = {}
+    for name, number, d in _divisions(node.body):
+        if len(number.terms) == 1 and number is sc.index(number.terms[0][0]):
+            found.setdefault((number.terms[0][0], d), set()).add(name)
+    last = node.rank - 1, len(node.extents) - 1
+    for (k, d), names in found.items():
+        leading = quotient(node.extents[k], d)
+        if leading is None or (is_fixed and k < node.rank) or (k in last and len(names) < 2):
+            continue
+        return k, d, leading
     return None
 
 

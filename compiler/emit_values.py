@@ -16,7 +16,7 @@ from . import ir
 from .dims import Dim, dim
 from .dtypes import I64 as INDEX
 from .dtypes import DType
-from .frame import Copies, Frame, formatted
+from .frame import Copies, Frame, formatted, lanes_from
 from .instructions import I1, I32, I64, memory_type, register_type
 from .llvm_vector import constant, intrinsic, vector, width_of
 from .loops import (
@@ -32,6 +32,9 @@ from .loops import (
     postorder,
     values_of,
 )
+
+MOST_TIMES = 4
+"""Lanes that an element is read for, where it is read once for all of them."""
 
 
 class Values(Frame):
@@ -164,6 +167,9 @@ class Values(Frame):
             index = self.one(c.index, at)
             self.require(c.id, c.axis, self.as_index(index, c.index.dtype), c.size, mask)
         element = memory_type(x.dtype)
+        times = self.repetition(x)
+        if times is not None:
+            return ins.from_memory(b, self.repeated(x, at, *times), x.dtype)
         address = self.address(x.buffer, x.offset, at)
         scattered: ir.Value | None = None
         for v, stride in x.gathered:
@@ -200,6 +206,51 @@ class Values(Frame):
             overload=[row, pointers.type],
         )
         return ins.from_memory(b, got, x.dtype)
+
+    def repetition(self, x: Load) -> tuple[Linear, int] | None:
+        """Of a load at `place // times` along the lanes, which walk along the place by 1."""
+        k = self.lane_index
+        if k is None or x.guard is not None or x.checks or x.offset.coefficient(k) is not None:
+            return None
+        match [(v, step) for v, step in x.gathered if k in self.deps[v]]:
+            case [(Apply("floordiv", (IndexValue(place), Number(int() as times))), step)] if (
+                step.const == 1 and 1 < times <= MOST_TIMES
+            ):
+                one = place.coefficient(k)
+                return (place, times) if one is not None and one.const == 1 else None
+            case _:
+                return None
+
+    def repeated(self, x: Load, at: Copies, place: Linear, times: int) -> ir.Value:
+        """Neighbouring elements, each for several lanes: a row is read, and spread."""
+        b, lanes = self.b, self.lanes
+        first = self.scalar(place, at)
+        start = ins.apply(b, "floordiv", [first, constant(I64, times)], INDEX, INDEX, times)
+        before = b.sub(first, b.mul(start, constant(I64, times)))  # lanes of its first element
+        element = memory_type(x.dtype)
+        address = self.address(x.buffer, x.offset, at)
+        for v, stride in x.gathered:
+            if self.lane_index not in self.deps[v]:
+                step = b.mul(self.as_index(self.one(v, at), v.dtype), self.size(stride))
+                address = b.gep(address, [step], source_etype=element)
+        address = b.gep(address, [start], source_etype=element)
+        here, none = constant(I64, lanes), constant(I64, 0)
+        if self.lane_mask(at) is not None:
+            assert self.lane_index is not None
+            at_lane = self.index(self.lane_index, at)
+            here = b.sub(self.range_of(self.loops[self.lane_index])[1], at_lane)
+            here = intrinsic(b, "llvm.smin", [here, constant(I64, lanes)])
+        end = b.select(b.icmp_signed(">", here, none), b.add(before, here), none)
+        mask = b.icmp_signed("<", self.numbers(I32, times), self.splat(b.trunc(end, I32)))
+        row = self.load_row(address, vector(element, lanes), x.dtype, mask)
+        out = None
+        for skipped in range(times):
+            spread = lanes_from(tuple((skipped + lane) // times for lane in range(lanes)))
+            other = b.shuffle_vector(row, formatted(row.type, "poison"), spread)
+            here = b.icmp_signed("==", before, constant(I64, skipped))
+            out = other if out is None else b.select(here, other, out)
+        assert out is not None
+        return out
 
     def any(self, mask: ir.Value | None) -> ir.Value | None:
         if mask is None or not isinstance(mask.type, ir.VectorType):

@@ -53,7 +53,7 @@ def _divided(x: Scalar, name: str, number: Scalar, by: Scalar, extents: Sequence
     whole, rest = divided(form, d)
     if ranges.in_range(rest, d, extents):
         return whole if name == "floordiv" else rest
-    if rest is form:
+    if not whole.terms:
         return x
     part = sc.op(name, rest, by)
     return part if name == "mod" else sc.op("add", whole, part)

@@ -237,6 +237,23 @@ def test_statements(name: str) -> None:
         _agree(native, _arrays(native, sizes), 1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f64", "f16", "i64"])
+@pytest.mark.parametrize("times", [2, 3, 4, 5])
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_elements_for_several_lanes(times: int, first: int, dtype: str) -> None:
+    """Read once for all of them, and nothing past the end."""
+    f = tdsl.compile(
+        f"def f(x: {dtype}[n, m]) -> {dtype}[n, {times}*m - {first}]:\n"
+        f"    y[i, j] = x[i, (j + {first}) // {times}] for j in 0:{times}*m - {first}\n"
+        "    return y\n"
+    ).f
+    assert ("masked.gather" in f.ir("llvm")) == (times > 4)
+    kind = "int64" if dtype == "i64" else f"float{dtype[1:]}"
+    for n, m in ((3, 2), (2, 7), (5, 16), (2, 33), (1, 100)):
+        x = np.arange(n * m).reshape(n, m).astype(kind)
+        assert (f(x) == np.repeat(x, times, axis=1)[:, first:]).all()
+
+
 @st.composite
 def _programs(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
     """A sum of products that counts where affine forms of an output's and a summed index are

@@ -160,7 +160,7 @@ def _few_rows(
     """Tiles of some rows and vectors along the columns; the right operand is read `depth` rows at a
     time, so that these are read from end to end."""
     copies, vectors = size
-    name = f"{_name(d, False)}_{copies}_rows"
+    name = f"{_name(d, False)}_{copies}x{vectors}_rows"
     nest = _nest(d, name, None, AT_COLUMNS)
     rows, columns = nest.loops
     columns = replace(columns, lanes=tile.lanes, copies=vectors)

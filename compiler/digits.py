@@ -5,9 +5,7 @@ In: a `Function` over primitives. Out: one that computes the same, where
 - an index k of extent q*d on which a body depends by way of k // d and k % d has become two,
   k = d*K + r: those of a group and of what is in it (`c // 8`, `c % 8`). A result has the same
   elements in the same order, with one dim more.
-- a sum of products that counts only where (i - u) % s == 0, for an index i of the output and a
-  summed u, is s sums: for every i % s the places u that count are s*U + r, and are all of its
-  places. The result is put together from them. (A strided convolution's gradient.)
+- other sums of products are made phase by phase (`phases`).
 
 What is left are affine indices and tests, of which packed contractions are made (`packed`). Left to
 others: arithmetic of quotients (`quotients`).
@@ -15,22 +13,16 @@ others: arithmetic of quotients (`quotients`).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
-from itertools import product
+from collections.abc import Iterator, Sequence
 
-from . import ranges
 from . import scalar as sc
 from .dims import Dim, dim
 from .graph import Comp, Function, Node, comp, postorder
 from .inline import reads_of
+from .phases import in_phases
 from .quotients import divisor, quotient, resolved
 from .records import dataclass
 from .scalar import Affine, Scalar
-
-MOST_PHASES = 9
-"""Sums that one is made into."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ def by_digits(fn: Function) -> Function:
             made, parts = _apart(made, node in fixed)
             if any(digits != _WHOLE for digits in parts):
                 axes[node] = parts
-            made = _in_phases(made)
+            made = in_phases(made)
         done[node] = made
     return fn.with_outputs(done[o] for o in fn.outputs)
 
@@ -182,214 +174,3 @@ def _taken_apart(node: Comp, is_fixed: bool) -> tuple[int, Dim, Dim] | None:
             continue
         return k, d, leading
     return None
-
-
-# --------------------------------------------------------------------------- sums in phases
-
-
-def _in_phases(node: Comp) -> Comp:
-    """For every remainder of the output's indices a sum of its own."""
-    tests, value = _tests(node.body)
-    if node.reducer != "sum" or not _is_product(value):
-        return node
-    steps: dict[int, int] = {}
-    for test in tests:
-        relation = _relation(test)
-        if relation is not None:
-            form, s = relation
-            for k, c in form.terms:
-                if k < node.rank and (c.const or 0) % s:
-                    steps[k] = math.lcm(s, steps.get(k, 1))
-    if not steps:
-        return node
-    if math.prod(steps.values()) > MOST_PHASES:
-        return node
-    made: dict[tuple[int, ...], Comp | None] = {}
-    for remainders in product(*map(range, steps.values())):
-        at = {k: (s, a) for (k, s), a in zip(steps.items(), remainders, strict=True)}
-        phase = _Phase(node, at)
-        try:
-            made[remainders] = phase.run()
-        except _UnsolvedError:
-            return node
-    return _together(node, steps, made)
-
-
-def _together(
-    node: Comp, steps: Mapping[int, int], phases: Mapping[tuple[int, ...], Comp | None]
-) -> Comp:
-    """The result, from that of every phase; None is 0."""
-    at = [
-        sc.op("floordiv", sc.index(k), sc.const(steps[k])) if k in steps else sc.index(k)
-        for k in range(node.rank)
-    ]
-
-    def chosen(before: tuple[int, ...]) -> Scalar:
-        if len(before) == len(steps):
-            phase = phases[before]
-            return sc.const(0, node.dtype) if phase is None else sc.read(phase, at)
-        k, s = list(steps.items())[len(before)]
-        out = chosen((*before, s - 1))
-        for a in range(s - 2, -1, -1):
-            here = chosen((*before, a))
-            if here is not out:
-                test = sc.op("eq", sc.op("mod", sc.index(k), sc.const(s)), sc.const(a))
-                out = sc.op("where", test, here, out)
-        return out
-
-    return comp(
-        chosen(()),
-        node.shape,
-        node.rank,
-        variable=node.variable,
-        name=node.name,
-        index_names=node.index_names[: node.rank],
-        span=node.span,
-    )
-
-
-def _tests(body: Scalar) -> tuple[list[Scalar], Scalar]:
-    """The tests under which the body is not 0, outermost first, and its value there."""
-    tests: list[Scalar] = []
-    while True:
-        match body:
-            case sc.Op("where", (test, then, sc.Const(0))):
-                tests += _conjuncts(test)
-                body = then
-            case _:
-                return tests, body
-
-
-def _conjuncts(test: Scalar) -> list[Scalar]:
-    match test:
-        case sc.Op("and", (a, b)):
-            return [*_conjuncts(a), *_conjuncts(b)]
-        case sc.Op("where", (a, b, no)) if sc.is_false(no):
-            return [*_conjuncts(a), *_conjuncts(b)]
-        case _:
-            return [test]
-
-
-def _is_product(value: Scalar) -> bool:
-    match value:
-        case sc.Op("mul" | "absorb", (x, y)):
-            return bool(sc.reads([x])) and bool(sc.reads([y]))
-        case _:
-            return False
-
-
-def _relation(test: Scalar) -> tuple[Affine, int] | None:
-    """`form` and s, where the test is `form % s == 0`, all its coefficients known."""
-    match test:
-        case sc.Op("eq", (sc.Op("mod", (Affine() as form, sc.Const() as s)), zero)) if (
-            sc.is_literal(zero, 0)
-        ):
-            known = all(c.const is not None for c in (*(c for _, c in form.terms), form.const))
-            return (form, int(s.value)) if known and s.value > 1 else None
-        case _:
-            return None
-
-
-class _UnsolvedError(Exception):
-    """A relation of several summed indices."""
-
-
-class _Phase:
-    """The sum where some indices of the output are s*k + a. Its extents are those of every phase,
-    rounded up: what passes the end is not used."""
-
-    def __init__(self, node: Comp, steps: Mapping[int, tuple[int, int]]) -> None:
-        self.node, self.steps = node, steps
-        self.extents = list(node.extents)
-        self.own = {k: sc.affine({k: dim(s)}, a) for k, (s, a) in steps.items()}
-        for k, (s, _) in steps.items():
-            self.extents[k] = (node.extents[k] + (s - 1)) // s
-
-    def run(self) -> Comp | None:
-        """None if it is 0."""
-        body = self.replaced(self.node.body, self.own)
-        while True:
-            tests, value = _tests(body)
-            if any(isinstance(t, sc.Const) and not t.value for t in tests):
-                return None
-            if not isinstance(body, sc.Op) or sc.is_literal(body, 0):
-                return None
-            relations = [r for t in tests if (r := _relation(t)) is not None]
-            if not relations:
-                break
-            body = self.solved(body, relations)
-        # what holds wherever the whole result has elements
-        inside = [self.node.extents[k] - 1 for k in self.steps]
-        known = [_minus(n, self.own[k]) for n, k in zip(inside, self.steps, strict=True)]
-        kept = [_lowest(t) for t in tests if not self.always(t, known)]
-        ends = [sc.op("lt", self.own[k], sc.size(self.node.extents[k])) for k in self.steps]
-        for guard in (kept, [*ends, *kept]):
-            body = value
-            if guard:
-                test = reduce(lambda a, b: sc.op("and", a, b), guard)
-                body = sc.op("where", test, value, sc.const(0, value.dtype))
-            if self.is_proved(body):
-                break
-        name = "_".join([self.node.name or "", *(str(a) for _, a in self.steps.values())])
-        return _with(self.node, body, self.extents, self.node.rank, name=name)
-
-    def replaced(self, body: Scalar, at: Mapping[int, Scalar]) -> Scalar:
-        return resolved(sc.substitute_indices(body, at), self.extents)
-
-    def solved(self, body: Scalar, relations: Sequence[tuple[Affine, int]]) -> Scalar:
-        """A summed index that a relation determines up to multiples."""
-        for form, s in relations:
-            if len(form.terms) == 1:
-                ((u, c),) = form.terms
-                if u >= self.node.rank and math.gcd(c.const or 0, s) == 1:
-                    r = -(form.const.const or 0) * pow(c.const or 0, -1, s) % s
-                    self.extents[u] = (self.extents[u] + (s - 1 - r)) // s
-                    return self.replaced(body, {u: sc.affine({u: dim(s)}, r)})
-        raise _UnsolvedError
-
-    def always(self, test: Scalar, known: Sequence[Affine]) -> bool:
-        """Whether a test holds where `known` are at least 0."""
-        forms = ranges.facts(((test, True),))
-        one = isinstance(test, sc.Op) and test.name in ("lt", "le", "gt", "ge")
-        return (
-            one and bool(forms) and all(ranges.nonnegative(f, self.extents, known) for f in forms)
-        )
-
-    def is_proved(self, body: Scalar) -> bool:
-        """Whether every affine read is in range."""
-        guards = ranges.path_guards([body])
-        return all(
-            sc.as_affine(at) is None
-            or ranges.in_range(at, size, self.extents)
-            or all(ranges.in_range(at, size, self.extents, ranges.facts(c)) for c in guards[r])
-            for r in sc.reads([body])
-            for at, size in zip(r.indices, r.tensor.shape, strict=True)
-        )
-
-
-def _minus(n: Dim, form: Affine) -> Affine:
-    out = sc.op("sub", sc.size(n), form)
-    assert isinstance(out, Affine)
-    return out
-
-
-def _lowest(test: Scalar) -> Scalar:
-    """g*x >= n as x >= n / g, rounded up; likewise where x is less."""
-    match test:
-        case sc.Op("ge" | "lt" as name, (a, b)):
-            x, y = sc.as_affine(a), sc.as_affine(b)
-            if x is None or y is None:
-                return test
-            form = sc.op("sub", x, y)
-            assert isinstance(form, Affine)
-            steps = [c.const for _, c in form.terms]
-            g = math.gcd(*(c or 0 for c in steps))
-            if g < 2 or None in steps:
-                return test
-            left = {k: dim((c.const or 0) // g) for k, c in form.terms}
-            if name == "ge":  # x + n >= 0
-                return sc.op("ge", sc.affine(left, form.const // g), sc.const(0))
-            end = (-form.const - 1) // g + 1  # x < -n
-            return sc.op("lt", sc.affine(left), sc.size(end))
-        case _:
-            return test

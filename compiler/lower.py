@@ -313,7 +313,8 @@ class _Lowering:
         offset, gathered, checks, proved, safe = self.place(
             x, buffer.shape, x.indices, guard, node_name(x.tensor)
         )
-        condition = None if guard == ranges.ALWAYS or safe else self.condition(guard)
+        needed = ranges.proving(guard, x, self.comp.extents) if proved else guard
+        condition = None if guard == ranges.ALWAYS or safe else self.condition(needed)
         hoistable = safe or proved or condition is not None or bool(checks)
         made = Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
         if condition is not None or gathered or checks:

@@ -232,9 +232,11 @@ def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contract
     if sums is None:
         return None
     plain = stores == [sums] and sums.value is a.result
-    own = [test for test in tests if rows.index in deps[test]]
-    free_of_rows = [test for test in tests if rows.index not in deps[test]]
-    made = _Factors(nest, first, left, right, _all(own), _all(free_of_rows), deps)
+    # tests of the left operand alone go there, and so leave the right one as it is
+    alone = [v for v in tests if deps[v] <= deps[left] and not deps[v] <= deps[right]]
+    own = [v for v in tests if v in alone or rows.index in deps[v]]
+    of_right = [v for v in tests if v not in own]
+    made = _Factors(nest, first, left, right, _all(own), _all(of_right), deps)
     group = made.dense(last, stores) if join else (last,)
     batch = tuple(k for k in nest.loops if k is not rows and k not in group)
     columns = made.merge(group) if len(group) > 1 else last

@@ -146,6 +146,46 @@ def in_range(at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affi
             return False
 
 
+def proving(guard: Guard, x: sc.Read, extents: Sequence[Dim]) -> Guard:
+    """Of the tests on a single way to a read, those that prove its place: where others fail, it is
+    read for nothing. The whole guard, if it is not that simple."""
+    if len(guard) > 1 or guard == ALWAYS:
+        return guard
+    tests = [part for (c,) in (guard,) for t, holds in c for part in _parts(t, holds)]
+    wanted: list[tuple[Scalar, bool]] = []
+    for at, size in zip(x.indices, x.tensor.shape, strict=True):
+        for e in _bounds(at, size) or ():
+            if _least_is_nonnegative(e, extents):
+                continue
+            found = next((t for t in tests if nonnegative(e, extents, facts((t,)))), None)
+            if found is None:
+                return guard
+            wanted.append(found)
+    kept = tuple(t for t in tests if t in wanted)
+    return guard if len(kept) == len(tests) else frozenset({kept})
+
+
+def _parts(test: Scalar, holds: bool) -> list[tuple[Scalar, bool]]:
+    match test:
+        case sc.Op("and", (a, b)) if holds:
+            return [*_parts(a, True), *_parts(b, True)]
+        case _:
+            return [(test, holds)]
+
+
+def _bounds(at: Scalar, size: Dim) -> tuple[Affine, Affine] | None:
+    """What is at least 0 where `0 <= at < size`."""
+    match at:
+        case Affine():
+            return at, sc.affine({k: -c for k, c in at.terms}, size - at.const - 1)
+        case sc.Op("floordiv", (num, sc.Const() as divisor)) if divisor.value > 0:
+            return _bounds(num, size * int(divisor.value))
+        case sc.Op("cast", (inner,)) if at.dtype is I64 and isinstance(inner, Affine):
+            return _bounds(inner, size)
+        case _:
+            return None
+
+
 def nonnegative(e: Affine, extents: Sequence[Dim], known: Sequence[Affine] = ()) -> bool:
     if _least_is_nonnegative(e, extents):
         return True

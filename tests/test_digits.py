@@ -35,6 +35,11 @@ CONVOLUTIONS = {
     "strides 1 and 2": _convolution(PLAIN, "stride=(1, 2), padding=(0, 1)"),
     "strides 2 and 3": _convolution(PLAIN, "stride=(2, 3), padding=1"),
     "stride 4": _convolution(PLAIN, "stride=4"),
+    "strides 4 and 5": _convolution(PLAIN, "stride=(4, 5), padding=2"),
+    "stride as wide as the window": _convolution(
+        "x: T[b, c, h, w], k: T[o, c, 3, 3]", "stride=3, padding=1"
+    ),
+    "half as wide": _convolution("x: T[b, c, h, w], k: T[o, c, 4, 2]", "stride=(2, 1), padding=1"),
     "dilation 2": _convolution(PLAIN, "padding=2, dilation=2"),
     "stride 2, dilation 2": _convolution(PLAIN, "stride=2, padding=1, dilation=2"),
     "stride 2, dilation 3": _convolution(PLAIN, "stride=2, padding=2, dilation=3"),
@@ -106,19 +111,29 @@ def _divided(source: str) -> list[str]:
         ]
 
 
-@pytest.mark.parametrize("name", [n for n in CONVOLUTIONS if n != "stride 4"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_no_sum_divides(name: str) -> None:
     assert _divided(CONVOLUTIONS[name]) == []
 
 
-@pytest.mark.parametrize("name", ["stride 2", "strides 2 and 3", "groups", "stride 2, dilation 2"])
+PHASES = {
+    "stride 2": 4,
+    "strides 2 and 3": 6,
+    "groups": 1,
+    "stride 2, dilation 2": 1,
+    "strides 4 and 5": 1,  # with the remainders as indices
+    "stride as wide as the window": 1,
+    "half as wide": 1,
+}
+
+
+@pytest.mark.parametrize("name", PHASES)
 def test_gradients_are_contractions(name: str) -> None:
     """Every product of the value and its gradient: the value, one for each phase, the weights'."""
     f = tdsl.compile(CONVOLUTIONS[name].replace("T[", "f32[")).f
-    phases = {"stride 2": 4, "strides 2 and 3": 6, "groups": 1, "stride 2, dilation 2": 1}
     text = f.ir("loops")
-    assert text.count("left @ right") == phases[name] + 2
-    assert "right = strips along" in text
+    assert text.count("left @ right") == PHASES[name] + 2
+    assert "right = strips along" in text or name == "stride as wide as the window"
 
 
 def test_a_phase_without_a_window_is_nothing() -> None:

@@ -216,7 +216,8 @@ def _always_equal(value: Scalar, position: Scalar, sizes: dict[int, Dim]) -> boo
 def _choose(
     free: list[tuple[int, Dim]], sizes: dict[int, Dim], rank: int
 ) -> tuple[int, int] | None:
-    """Which index to solve for: the one whose sum would be the longest, an output's if equal."""
+    """Which index to solve for: the one whose sum would be the longest, an output's if equal. Of
+    what is left when `c*k` is solved for k, one in c places counts (`phases`)."""
     best: tuple[tuple[int, bool, int], tuple[int, int]] | None = None
     less = {name for size in sizes.values() for name in _subtracted(size)}
     for k, coefficient in free:
@@ -225,7 +226,7 @@ def _choose(
             continue
         names = sizes[k].names
         size = sizes[k].evaluate({n: _SUBTRACTED if n in less else _TYPICAL for n in names})
-        score = (size // abs(c), k < rank, -k)
+        score = (size * abs(c), k < rank, -k)
         if best is None or score > best[0]:
             best = (score, (k, c))
     return None if best is None else best[1]

@@ -51,6 +51,9 @@ CONVOLUTIONS = {
     ),
     "known window": _convolution("x: T[b, c, h, w], k: T[o, c, 1, 1]", "stride=2"),
     "known sizes": _convolution("x: T[b, 3, 15, 14], k: T[16, 3, 3, 3]", "stride=2, padding=1"),
+    "known sizes, a window longer than few steps": _convolution(
+        "x: T[b, 6, 15, 14], k: T[16, 6, 5, 5]", "stride=3, padding=2"
+    ),
     "only the input's": _convolution(PLAIN, "stride=2, padding=1", "grad(sum(y ** 3), x)"),
     "with a nonlinear part": _convolution(
         PLAIN, "stride=2, padding=1", "(relu(y), grad(sum(relu(y) ** 2), x))"

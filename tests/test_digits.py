@@ -139,6 +139,22 @@ def test_gradients_are_contractions(name: str) -> None:
     assert "right = strips along" in text or name == "stride as wide as the window"
 
 
+@pytest.mark.parametrize("name", ["stride 2", "strides 4 and 5", "groups, stride 2"])
+def test_same_bits_for_any_threads(name: str) -> None:
+    source = CONVOLUTIONS[name].replace("T[", "f32[")
+    f, native = tdsl.compile(source).f, _built(CONVOLUTIONS[name])
+    arrays = _arrays(native, {**PICTURE, "c": 16, "o": 24, "h": 33, "w": 35})
+    before = tdsl.get_num_threads()
+    try:
+        results = set()
+        for threads in (1, 2, 3, 7):
+            tdsl.set_num_threads(threads)
+            results.add(b"".join(x.tobytes() for x in f(*arrays)))
+        assert len(results) == 1
+    finally:
+        tdsl.set_num_threads(before)
+
+
 def test_a_phase_without_a_window_is_nothing() -> None:
     """What no window covers has a gradient of 0."""
     f = tdsl.compile(

@@ -120,14 +120,15 @@ _published: dict[str, int] = {}
 
 
 def _outside(symbol: str) -> int:
-    """The address of a published symbol, or of one of the C library."""
+    """The address of a published symbol, or of one of the C library. Raises RuntimeError for what
+    is in neither: a processor without instructions for f16 would need functions of a compiler's."""
     found = _published.get(symbol)
     if found is not None:
         return found
     try:
         address = ctypes.cast(getattr(_c_library(), symbol), ctypes.c_void_p).value
     except AttributeError:
-        raise elf.UnsupportedError(f"{symbol} is nowhere") from None
+        raise RuntimeError(f"code for this processor calls {symbol}, which is nowhere") from None
     assert address is not None
     return address
 

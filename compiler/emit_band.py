@@ -42,6 +42,10 @@ worth it: longer ones are no better than whole arrays."""
 
 FEWEST = 4  # blocks: fewer are run stage by stage
 
+DEAR, SHARES = 1 << 22, 16
+"""Operations, about, from which a band has that many blocks, though its rows would all fit into
+one: few bytes are no reason to leave other threads without work."""
+
 _PARTS_SO_FAR = 4  # a block has at least as many times the bytes that a part of the sums has
 
 
@@ -60,6 +64,10 @@ def sizes_of(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -
     one, rows = constant(I64, 1), size(band.rows)
     row = at_least(b, size(band.row_bytes), one)
     each = b.sdiv(constant(I64, band.block_bytes), row)
+    share = up(b, rows, constant(I64, SHARES))
+    rounded = b.and_(b.add(share, constant(I64, 15)), constant(I64, -16))
+    share = b.select(b.icmp_signed(">=", share, constant(I64, 16)), rounded, share)
+    each = b.select(is_dear(b, size, band), minimum(b, each, share), each)
     wanted = up(b, b.mul(size(part_bytes(band)), constant(I64, _PARTS_SO_FAR)), row)
     each = at_least(b, at_least(b, each, wanted), one)
     many = b.and_(each, constant(I64, -16))
@@ -69,15 +77,20 @@ def sizes_of(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -
     fits = b.icmp_signed("<=", b.mul(wanted, row), constant(I64, LONGEST))
     fits = b.or_(fits, b.icmp_signed("<=", wanted, one))
     enough = b.icmp_signed(">=", blocks, constant(I64, FEWEST))
-    banded = b.and_(fits, b.or_(enough, is_small(b, size, band)))
+    banded = b.and_(fits, b.or_(enough, is_one_block(b, size, band)))
     part = b.mul(at_least(b, up(b, blocks, constant(I64, MOST_PARTS)), one), block)
     return Sizes(block, part, up(b, rows, part), banded)
 
 
-def is_small(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> ir.Value:
-    """Whether all rows are one block."""
+def is_one_block(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> ir.Value:
+    """Whether all rows would fit into one."""
     total = b.mul(size(band.rows), size(band.row_bytes))
     return b.icmp_signed("<=", total, constant(I64, band.block_bytes))
+
+
+def is_dear(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) -> ir.Value:
+    work = size(sum((work_of(stage) for stage in band.stages), dim(0)))
+    return b.icmp_signed(">=", work, constant(I64, DEAR))
 
 
 def at_least(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -300,7 +313,9 @@ class _Whole(_Rows):
                 b.call(end, [*common, none, parts])
             b.ret(none)
 
-        with b.if_then(is_small(b, self.size, band)), self.scope():
+        is_cheap = b.not_(is_dear(b, self.size, band))
+        is_small = b.and_(is_one_block(b, self.size, band), is_cheap)
+        with b.if_then(is_small), self.scope():
             block = at_least(b, rows, one)
             status = b.call(part, [*common, none, rows, none, block, memory])
             if any(s.may_fail for s in code.stages):

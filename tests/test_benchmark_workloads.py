@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tdsl
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -27,6 +28,29 @@ def test_values_and_gradients(workload: Workload) -> None:
     arguments = workload.arguments(workload.small)
     results = workload.compiled()(*arguments)
     workload.require_right(results, workload.reference(arguments))
+
+
+@EVERY_WORKLOAD
+def test_large_ones_are_shared_out(workload: Workload) -> None:
+    """How much a second thread brings is hard to tell on a busy machine; that it is asked is not."""
+    if workload.sizes == workload.small:
+        pytest.skip("it is small")
+    from tdsl.compiler.fork_join import EPOCH
+    from tdsl.runtime.compilation import pool
+
+    f, arguments = workload.compiled(), workload.arguments(workload.sizes)
+    before = tdsl.get_num_threads()
+    jobs = []
+    try:
+        for threads in (1, 2):
+            tdsl.set_num_threads(threads)
+            first = pool()._words[EPOCH]
+            f(*arguments)
+            jobs.append(int(pool()._words[EPOCH] - first))
+    finally:
+        tdsl.set_num_threads(before)
+    assert jobs[0] == 0
+    assert jobs[1] > 0
 
 
 @EVERY_WORKLOAD

@@ -32,7 +32,7 @@ def test_values_and_gradients(workload: Workload) -> None:
 
 @EVERY_WORKLOAD
 def test_large_ones_are_shared_out(workload: Workload) -> None:
-    """How much a second thread brings is hard to tell on a busy machine; that it is asked is not."""
+    """What a second thread brings is hard to tell on a busy machine; that it is asked is not."""
     if workload.sizes == workload.small:
         pytest.skip("it is small")
     from tdsl.compiler.fork_join import EPOCH

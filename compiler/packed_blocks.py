@@ -301,9 +301,13 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     once_right = b.and_(alone[1], b.and_(single, b.icmp_signed("<=", lines, block_lines)))
     looked_through = b.and_(in_place, has_to_be_finite(b, task))
     extremes = b.alloca(ir.ArrayType(I64, 2))
-    for k in range(2):
-        start = b.gep(extremes, [constant(I64, k)], source_etype=I64)
+
+    def forget_extremes(which: int) -> None:
+        start = b.gep(extremes, [constant(I64, which)], source_etype=I64)
         b.store(constant(I64, NO_EXTREMES), start)
+
+    forget_extremes(0)
+    forget_extremes(1)
 
     def packed(which: int, condition: ir.Value) -> None:
         with b.if_then(condition):
@@ -335,6 +339,10 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
         others = b.sdiv(product_of_batches(b, task, batches), extent(AT_BATCH))
         at = loops.enter_context(counted(b, b.mul(high, others), one, b.mul(low, others)))
         each_index(b, task, batches, at, put)
+        if way.by_tiles:  # what is multiplied together decides, not which batches a part has
+            for which, once in enumerate((once_left, once_right)):
+                with b.if_then(b.not_(once)):
+                    forget_extremes(which)
         window = opened(AT_WINDOW, outer[AT_WINDOW], block_lines)
         later, last, here = none, constant(I1, 1), inner
         for place, block in zip(_SUMMED, blocks, strict=True):

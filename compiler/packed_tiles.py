@@ -22,7 +22,7 @@ from .fork_join import up
 from .frame import lanes_from
 from .instructions import I1, I8, I16, I32, I64
 from .llvm_vector import constant, intrinsic, vector
-from .microkernel import POINTER, Panels, counted
+from .microkernel import POINTER, Panels, below, counted
 from .microkernel_strip_tiles import extremes_of_strip, packed_extremes
 from .microkernel_tiles import BYTES as TILE_BYTES
 from .microkernel_tiles import SIDE
@@ -61,7 +61,8 @@ _LEAST_EXPONENTS = 254 - 112  # of both together, biased
 
 def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
     """`(task, ranges, memory, which, extremes) -> i1`: an operand packed; false where its values
-    are not for tiles. `extremes` has the least magnitudes so far, less 1, of both operands."""
+    are not for tiles. `extremes` has the least magnitudes, less 1, of all that is packed so far of
+    both operands and is multiplied together."""
     t = ir.FunctionType(I1, [POINTER, POINTER, POINTER, I64, POINTER])
     f = ir.Function(module, t, "tdsl_tile_packing")
     f.linkage = "internal"
@@ -146,19 +147,6 @@ class _Source:
         self.start, self.step, self.count, self.depth = args
         self.first, self.term = first, term
 
-    def numbered(self, start: ir.Value, lanes: int, stop: ir.Value) -> ir.Value:
-        """The mask of the lanes whose number, from `start` on, is below `stop`."""
-        numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
-        lane = ir.FormattedConstant(vector(I64, lanes), f"<{numbers}>")
-        left = self.b.sub(stop, start)
-        poison = ir.Constant(vector(I64, lanes), ir.Undefined)
-        spread = self.b.shuffle_vector(
-            self.b.insert_element(poison, left, constant(I32, 0)),
-            poison,
-            ir.Constant(vector(I32, lanes), [0] * lanes),
-        )
-        return self.b.icmp_signed("<", lane, spread)
-
     def masked(self, p: ir.Value, mask: ir.Value, element: ir.Type) -> ir.Value:
         t = vector(element, mask.type.count)
         args = [p, constant(I32, 2), mask, constant(t, 0)]
@@ -171,7 +159,7 @@ class _Source:
 def _along_sum(s: _Source) -> list[ir.Value]:
     """Of an array that is dense along the sum."""
     b, made = s.b, []
-    mask = s.numbered(s.term, STEP, s.depth)
+    mask = below(b, STEP, b.sub(s.depth, s.term))
     for r in range(SIDE):
         index = b.add(s.first, constant(I64, r))
         at = b.add(b.mul(index, s.step), s.term)
@@ -184,7 +172,7 @@ def _along_sum(s: _Source) -> list[ir.Value]:
 def _along_itself(s: _Source) -> list[ir.Value]:
     """Of an array that is dense along its own index."""
     b, made = s.b, []
-    mask = s.numbered(s.first, SIDE, s.count)
+    mask = below(b, SIDE, b.sub(s.count, s.first))
     for pair in range(SIDE):
         both = []
         for k in range(2):

@@ -176,6 +176,38 @@ def test_same_bits_for_any_threads() -> None:
         tdsl.set_num_threads(before)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["both batched", "one for all"])
+def test_small_numbers_of_other_batches_are_no_reason(shared: bool) -> None:
+    """What is multiplied together decides between tiles and vectors, which add up in different
+    orders: were it what a thread does one after the other, bits would depend on their number."""
+    right = "k, n" if shared else "b, k, n"
+    at = "k, j" if shared else "q, k, j"
+    source = f"""
+def f(x: bf16[b, m, k], y: bf16[{right}]) -> f32[b, m, n]:
+    s[q, i, j] = sum[k](f32(x[q, i, k]) * f32(y[{at}]))
+    return s
+"""
+    f = tdsl.compile(source).f
+    rng = np.random.default_rng(7)
+    m, k, n = 130, 300, 110
+    x, y = rounded(rng.standard_normal((6, m, k))), rounded(rng.standard_normal((6, k, n)))
+    x[0, 5, 6], y[4, 7, 8] = 2.0**-70, 2.0**-60
+    if shared:
+        y = y[4]
+    before = tdsl.get_num_threads()
+    results = set()
+    try:
+        for threads in (1, 2, 3, 7):
+            tdsl.set_num_threads(threads)
+            results.add(f(bfloat16_bits(x), bfloat16_bits(y)).tobytes())
+    finally:
+        tdsl.set_num_threads(before)
+    assert len(results) == 1
+    if host().matrix_tiles and not shared:
+        (got,) = (np.frombuffer(v, np.float32).reshape(6, m, n) for v in results)
+        assert all((got[q] == by_tiles(x[q], y[q])).all() for q in range(6))
+
+
 CONVOLUTION = """
 def y(x: T[b, c, h, w], k: T[o, c, 3, 3]) -> T[b, o, h, w]:
     return conv2d(x, k, padding=1)

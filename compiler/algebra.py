@@ -3,7 +3,8 @@
 In: a comprehension. Out: an equal, cheaper one with the equation that made it, or None:
 
     Σ_k a·b[k]  =  a·Σ_k b[k]         a factor that does not depend on the summed index leaves
-    Σ_k absorb(b[k], a·c[k])  =  absorb(Σ_k absorb(b[k], c[k]), a)       likewise
+    Σ_k absorb(b[k], a·c[k])  =  absorb(Σ_k absorb(b[k], c[k]), a)       a literal, or 1 over the
+                                      sum of a softmax
     Σ_k a       =  n·a                a sum of a broadcast
     max_k a     =  a                  likewise max, min, any, all (the extent known to be > 0)
     Σ_k (a[k] if k == e else 0)  =  a[e]      e known to be an index
@@ -14,7 +15,7 @@ from __future__ import annotations
 from . import index_lambda as il
 from . import scalar as sc
 from .dims import Dim, dim, provably_positive
-from .facts import decide
+from .facts import decide, is_shifted_sum
 from .graph import Comp, Node, comp
 from .scalar import Affine, Scalar
 
@@ -127,6 +128,8 @@ def _absorbed_out(node: Comp) -> tuple[str, Node] | None:
     outside = [(f, below) for f, below in factors if not sc.indices_of(f) & over]
     if all(_trivial(f) or sc.is_literal(f, -1) for f, _ in outside):
         return None
+    if not all(_is_harmless(f, below) for f, below in outside):
+        return None
     body = sc.op("absorb", value, _scaled_body(None, inside)) if inside else value
     rest = _without_indices(node, [], body)
     out = comp(
@@ -138,6 +141,16 @@ def _absorbed_out(node: Comp) -> tuple[str, Node] | None:
         span=node.span,
     )
     return "sum(absorb(b[k], a * c[k])) = absorb(sum(absorb(b[k], c[k])), a)", out
+
+
+def _is_harmless(x: Scalar, below: bool) -> bool:
+    """Whether `x` can be left out where a sum is 0, though no term is, and 1/x does not overflow: a
+    literal, or a softmax's sum, which is at least 1 (or NaN, and then so is what is summed)."""
+    if isinstance(x, sc.Const):
+        return 2.0**-14 <= abs(x.value) <= 2.0**14
+    return (
+        below and isinstance(x, sc.Read) and isinstance(x.tensor, Comp) and is_shifted_sum(x.tensor)
+    )
 
 
 def _trivial(x: Scalar) -> bool:

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from . import scalar as sc
-from .dims import Dim, dim
+from .dims import Dim, dim, quotient
 from .graph import Comp, Function, Node, comp, postorder
 from .inline import reads_of
 from .phases import in_phases
-from .quotients import divisor, quotient, resolved
+from .quotients import divisor, resolved
 from .records import dataclass
 from .scalar import Affine, Scalar
 

@@ -8,6 +8,7 @@ where every size being at least 0 proves them; everything else becomes a check a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 
@@ -220,3 +221,26 @@ def product(dims: tuple[Dim, ...]) -> Dim:
 def atoms(d: Dim) -> Iterator[Atom]:
     for mono, _ in d.terms:
         yield from mono
+
+
+def quotient(x: Dim, d: Dim) -> Dim | None:
+    """x / d, where that is a size."""
+    if x == d:
+        return dim(1)
+    if len(d.terms) != 1:
+        return None
+    ((by, n),) = d.terms
+    out: list[tuple[Monomial, int]] = []
+    for mono, c in x.terms:
+        left = Counter(mono)
+        left.subtract(Counter(by))
+        if c % n or any(count < 0 for count in left.values()):
+            return None
+        kept = list(mono)
+        for atom in by:
+            kept.remove(atom)
+        out.append((tuple(kept), c // n))
+    total = dim(0)
+    for mono, c in out:
+        total = total + Dim(((mono, c),))
+    return total

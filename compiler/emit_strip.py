@@ -103,7 +103,7 @@ class _Whole(Frame):
         start = _aligned(b, start)
         at = b.gep(memory, [start], source_etype=I8)
         element = constant(I64, tile.bytes)
-        if strip.operand.finite or c.tiles:  # lines that are there for their number only, too
+        if strip.operand.finite:  # lines that are there for their number only, too
             fill = [at, constant(I8, 0), b.mul(total, element), constant(I1, 0)]
             intrinsic(b, "llvm.memset", fill, result=ir.VoidType(), overload=[at.type, I64])
         bounds = [

@@ -8,23 +8,63 @@ tiles in the first-level cache, by which all tiles of `a` are then multiplied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from . import ir
 from .fork_join import up
-from .instructions import I8, I16, I32, I64
+from .instructions import I1, I8, I16, I32, I64
 from .llvm_vector import constant, intrinsic, vector
-from .microkernel import ALIGNMENT, POINTER, VOID, copy, counted, minimum
-from .microkernel_strip import COUNT, LINE, START, STRIP_CALL, TABLE
+from .microkernel import ALIGNMENT, POINTER, below, copy, counted, minimum
+from .microkernel_strip import LINE, STRIP_CALL, TABLE
 from .microkernel_tiles import BYTES, SIDE, SQUARE, configured, product_of_tiles, released
 from .packed import STEP_OF_TILES as STEP
 
-_PAIRS = vector(I32, SIDE)
+_PAIRS, _HALVES = vector(I32, SIDE), vector(I16, 2 * SIDE)
 
 
-def multiply_strip_tiles(module: ir.Module) -> ir.Function:
-    function = ir.Function(module, STRIP_CALL, "tdsl_multiply_strip_tiles")
+class Extremes:
+    """The least and the greatest magnitude of bf16, as code that looks at them."""
+
+    def __init__(self, b: ir.IRBuilder) -> None:
+        self.b = b
+        self.least, self.most = b.alloca(_HALVES), b.alloca(_HALVES)
+        b.store(constant(_HALVES, -1), self.least)
+        b.store(constant(_HALVES, 0), self.most)
+
+    def look_at(self, pairs: Sequence[ir.Value]) -> None:
+        b = self.b
+        sizes = [b.and_(b.bitcast(x, _HALVES), constant(_HALVES, 0x7FFF)) for x in pairs]
+        lesser = [b.sub(x, constant(_HALVES, 1)) for x in sizes]  # zeros are the largest ones then
+        for name, memory, found in (("umin", self.least, lesser), ("umax", self.most, sizes)):
+            x = _tree(b, f"llvm.{name}", [b.load(memory, typ=_HALVES), *found])
+            b.store(x, memory)
+
+    def packed(self) -> ir.Value:
+        """Of all, in one word: the least magnitude less 1, and the greatest from bit 16 on."""
+        b, ends = self.b, []
+        for name, memory in (("umin", self.least), ("umax", self.most)):
+            x = b.load(memory, typ=_HALVES)
+            x = intrinsic(b, f"llvm.vector.reduce.{name}", [x], result=I16)
+            ends.append(b.zext(x, I64))
+        return b.or_(ends[0], b.shl(ends[1], constant(I64, 16)))
+
+
+def _tree(b: ir.IRBuilder, name: str, values: list[ir.Value]) -> ir.Value:
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        rest = values[-1:] if len(values) % 2 else []
+        values = [intrinsic(b, name, [x, y]) for x, y in pairs] + rest
+    return values[0]
+
+
+def multiply_strip_tiles(module: ir.Module, fit: ir.Function) -> ir.Function:
+    """`(task, extremes, …) -> i1`: false where `fit` says that tiles are not for what is read: of
+    a strip, which has more than that, it is known only here."""
+    t = ir.FunctionType(I1, [POINTER, POINTER, *STRIP_CALL.args])
+    function = ir.Function(module, t, "tdsl_multiply_strip_tiles")
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    pa, strip, pc, m, n, lines, k, row, line, accumulate = function.args
+    task, extremes, pa, strip, pc, m, n, lines, k, row, line, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     gather = _gather(module)
     edge = b.alloca(ir.ArrayType(SQUARE.element, SQUARE.rows * SQUARE.columns))
@@ -47,10 +87,14 @@ def multiply_strip_tiles(module: ir.Module) -> ir.Function:
             at, within = b.sdiv(number, a_line), b.mul(b.srem(number, a_line), side)
             start = b.add(b.mul(at, step), b.mul(within, constant(I64, 4)))
             to = b.gep(right, [b.mul(panel, constant(I64, v))], source_etype=I8)
-            b.call(gather, [strip, start, k, to])
+            count = minimum(b, b.sub(n, within), side)
+            found = b.call(gather, [strip, start, k, count, to])
+            fine = b.call(fit, [task, constant(I64, 1), found, extremes])
+            with b.if_then(b.not_(fine), likely=False):
+                released(b)
+                b.ret(constant(I1, 0))
             out = b.add(b.mul(at, line), within)
             outs.append(b.gep(pc, [out], source_etype=SQUARE.element))
-            count = minimum(b, b.sub(n, within), side)
             counts.append(b.select(inside, count, constant(I64, 0)))
         narrow = b.icmp_signed("<", minimum(b, *counts), side)
         columns = b.select(b.icmp_signed(">", counts[1], constant(I64, 0)), square, side)
@@ -70,17 +114,20 @@ def multiply_strip_tiles(module: ir.Module) -> ir.Function:
             with b.if_then(in_part):
                 copy(b, SQUARE, (here, square), (starts, row), rows, counts)
     released(b)
-    b.ret_void()
+    b.ret(constant(I1, 1))
     return function
 
 
 def _gather(module: ir.Module) -> ir.Function:
-    """`(strip, start, k, tiles)`: the sixteen columns from `start` on, in bytes, at all places."""
-    f = ir.Function(module, ir.FunctionType(VOID, [POINTER, I64, I64, POINTER]), "tdsl_gather")
+    """`(strip, start, k, count, tiles)`: the sixteen columns from `start` on, in bytes, at all
+    places; gives back the extremes of the first `count`."""
+    t = ir.FunctionType(I64, [POINTER, I64, I64, I64, POINTER])
+    f = ir.Function(module, t, "tdsl_gather")
     f.linkage = "internal"
     f.attributes.add("nounwind")
-    strip, start, k, out = f.args
+    strip, start, k, count, out = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
+    extremes, columns = Extremes(b), below(b, SIDE, count)
     from_here = b.gep(strip, [start], source_etype=I8)
     table = b.gep(strip, [constant(I64, TABLE)], source_etype=I64)
     one = constant(I64, 1)
@@ -92,6 +139,7 @@ def _gather(module: ir.Module) -> ir.Function:
     def put(pair: ir.Value, first: ir.Value, second: ir.Value) -> None:
         x = b.and_(second, constant(_PAIRS, -0x10000))
         x = b.or_(b.lshr(first, constant(_PAIRS, 16)), x)
+        extremes.look_at([b.select(columns, x, constant(_PAIRS, 0))])
         at = b.gep(out, [b.mul(pair, constant(I64, 4 * SIDE))], source_etype=I8)
         b.store(x, at, align=4 * SIDE)
 
@@ -106,34 +154,5 @@ def _gather(module: ir.Module) -> ir.Function:
     all_pairs = b.mul(up(b, k, constant(I64, STEP)), constant(I64, SIDE))
     with counted(b, all_pairs, one, done) as pair:
         put(pair, constant(_PAIRS, 0), constant(_PAIRS, 0))
-    b.ret_void()
+    b.ret(extremes.packed())
     return f
-
-
-def extremes_of_strip(b: ir.IRBuilder, strip: ir.Value) -> ir.Value:
-    """The least and the greatest magnitude, as packing gives them back (`packed_tiles`)."""
-    halves = vector(I16, 2 * SIDE)
-    least, most = (b.alloca(halves) for _ in range(2))
-    b.store(constant(halves, -1), least)
-    b.store(constant(halves, 0), most)
-    start, count = (
-        b.load(b.gep(strip, [constant(I64, k)], source_etype=I64), typ=I64) for k in (START, COUNT)
-    )
-    elements = b.gep(strip, [start], source_etype=I8)
-    with counted(b, count, constant(I64, SIDE)) as at:  # whole vectors
-        x = b.load(b.gep(elements, [at], source_etype=I32), typ=halves, align=4)
-        size = b.and_(x, constant(halves, 0x7FFF))  # lower halves are 0, which is nothing
-        less = b.sub(size, constant(halves, 1))
-        b.store(intrinsic(b, "llvm.umin", [less, b.load(least, typ=halves)]), least)
-        b.store(intrinsic(b, "llvm.umax", [size, b.load(most, typ=halves)]), most)
-    return packed_extremes(b, least, most)
-
-
-def packed_extremes(b: ir.IRBuilder, least: ir.Value, most: ir.Value) -> ir.Value:
-    """Those of all lanes in one word: the least one, and the greatest from bit 16 on."""
-    ends = []
-    for name, memory in (("umin", least), ("umax", most)):
-        x = b.load(memory, typ=vector(I16, 2 * SIDE))
-        x = intrinsic(b, f"llvm.vector.reduce.{name}", [x], result=I16)
-        ends.append(b.zext(x, I64))
-    return b.or_(ends[0], b.shl(ends[1], constant(I64, 16)))

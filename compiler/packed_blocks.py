@@ -17,7 +17,6 @@ is packed and multiplied (`packed_ways`).
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
 
 from . import ir
 from .block_sizes import depth_blocks, even
@@ -79,7 +78,7 @@ from .packed_task import (
     word,
 )
 from .packed_tiles import NO_EXTREMES
-from .packed_ways import Way, by_tiles, by_vectors, is_large
+from .packed_ways import Way, by_tiles, by_vectors, is_for
 
 
 def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
@@ -107,7 +106,7 @@ def _add_products(module: ir.Module, way: Way) -> None:
     _contract_rows(module, way, part)
 
 
-FINE, NOT_FINITE = 0, 1  # what becomes of a task
+FINE, REFUSED = 0, 1  # what becomes of a task
 _SUMMED = (AT_OUTER, AT_LAST)  # in as many parts as the task says
 _SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS, *_SUMMED)  # of a batch, the first index
 _FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST on, of what may be
@@ -120,10 +119,10 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
     (task,) = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     work = word(b, task, WORK)
-    large = is_large(b, task, way)
+    suits = is_for(b, task, way)
     directly = f.append_basic_block("directly")
     onward = f.append_basic_block("packed")
-    b.cbranch(large, onward, directly)
+    b.cbranch(suits, onward, directly)
     b.position_at_end(onward)
 
     count, sums = b.load(threads(module), typ=I64), word(b, task, PARTS)
@@ -224,11 +223,13 @@ def _contract_rows(module: ir.Module, way: Way, part: ir.Function) -> None:
     task, low, high, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     entry = [word(b, task, k, POINTER) for k in ENTRY]
-    direct: Any = Callee(word(b, task, DIRECT_ROWS, POINTER), DIRECT_ROWS_CALL)
-    otherwise = [*entry, low, high]
+    direct: ir.Function | Callee
     if way.by_tiles:
-        direct, otherwise = contract_rows(module, "f32"), list(f.args)
-    with b.if_then(b.not_(is_large(b, task, way))):
+        direct, otherwise = contract_rows(module, "f32"), list[ir.Value](f.args)
+    else:
+        direct = Callee(word(b, task, DIRECT_ROWS, POINTER), DIRECT_ROWS_CALL)
+        otherwise = [*entry, low, high]
+    with b.if_then(b.not_(is_for(b, task, way))):
         b.ret(b.call(direct, otherwise))
     words = stack(b, _SHARES + len(_SHARED))
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
@@ -309,13 +310,15 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     forget_extremes(0)
     forget_extremes(1)
 
+    def refuse_unless(fine: ir.Value) -> None:
+        with b.if_then(b.not_(fine), likely=False):
+            b.store(constant(I64, REFUSED), words)
+            b.ret_void()
+
     def packed(which: int, condition: ir.Value) -> None:
         with b.if_then(condition):
             side = constant(I64, which)
-            fine = b.call(way.packing, [task, ranges, panel[which], side, extremes])
-            with b.if_then(b.not_(fine), likely=False):
-                b.store(constant(I64, NOT_FINITE), words)
-                b.ret_void()
+            refuse_unless(b.call(way.packing, [task, ranges, panel[which], side, extremes]))
 
     put(AT_ROWS, low_row, high_row)
     put(AT_WINDOW, low_line, high_line)
@@ -382,17 +385,16 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
                 with by_strip:
                     sizes = [b.sub(high, low) for low, high in (rows, columns, window)]
                     args = [*panel, place_of(rows[0]), *sizes, here, step, line, later]
-                    usual = Callee(word(b, task, STRIP, POINTER), STRIP_CALL)
-                    b.call(way.multiply_strip or usual, args)
+                    if way.multiply_strip is None:
+                        b.call(Callee(word(b, task, STRIP, POINTER), STRIP_CALL), args)
+                    else:
+                        refuse_unless(b.call(way.multiply_strip, [task, extremes, *args]))
                 with by_panels:
                     steps = [here, one, constant(I64, tile.rows)]
                     multiplied(packed_from, rows[1], [panel[0], *steps])
         with b.if_then(b.and_(last, looked_through)):
             sums = [place_of(rows[0]), b.sub(rows[1], rows[0]), step, width]
-            fine = b.call(finite(module, tile), sums)
-            with b.if_then(b.not_(fine), likely=False):
-                b.store(constant(I64, NOT_FINITE), words)
-                b.ret_void()
+            refuse_unless(b.call(finite(module, tile), sums))
         _rest(b, task, ranges, b.and_(last, b.not_(summed)))
     b.ret_void()
     return f

@@ -23,7 +23,7 @@ from .frame import lanes_from
 from .instructions import I1, I8, I16, I32, I64
 from .llvm_vector import constant, intrinsic, vector
 from .microkernel import POINTER, Panels, below, counted
-from .microkernel_strip_tiles import extremes_of_strip, packed_extremes
+from .microkernel_strip_tiles import Extremes
 from .microkernel_tiles import BYTES as TILE_BYTES
 from .microkernel_tiles import SIDE
 from .packed import STEP_OF_TILES as STEP
@@ -91,10 +91,9 @@ def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
             pack_call = Callee(word(b, task, side + PACK, POINTER), STEP_CALL)
             if side == RIGHT:
                 strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
-                with b.if_then(strip):  # is made of tiles when it is multiplied
+                with b.if_then(strip):  # becomes tiles when it is multiplied
                     b.call(pack_call, [task, ranges, memory])
-                    b.store(extremes_of_strip(b, memory), found)
-                    b.branch(done)
+                    b.ret(constant(I1, 1))
             for way, read, across in (
                 (ALONG_ITSELF, _along_itself, steps[1]),
                 (ALONG_SUM, _along_sum, steps[0]),
@@ -111,7 +110,22 @@ def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
             b.store(b.call(pack, [panels, depth, count, depth, memory]), found)
             b.branch(done)
             b.position_at_end(done)
-    both = b.load(found, typ=I64)
+    b.ret(b.call(fit(module), [task, which, b.load(found, typ=I64), extremes]))
+    return f
+
+
+def fit(module: ir.Module) -> ir.Function:
+    """`(task, which, found, extremes) -> i1`: whether tiles may multiply what has been found of an
+    operand, its extremes as `_packer` gives them back, by what the other one has so far."""
+    name = "tdsl_tiles_fit"
+    known: ir.Function | None = module.globals.get(name)
+    if known is not None:
+        return known
+    f = ir.Function(module, ir.FunctionType(I1, [POINTER, I64, I64, POINTER]), name)
+    f.linkage = "internal"
+    not_hot(f)
+    task, which, both, extremes = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
     least, most = b.and_(both, constant(I64, 0xFFFF)), b.lshr(both, constant(I64, 16))
     finite = b.icmp_signed("<", most, constant(I64, _NO_INFINITY))
     is_left = b.icmp_signed("==", which, constant(I64, 0))
@@ -197,7 +211,7 @@ def _from_panels(width: int) -> Read:
             within = b.urem(first, constant(I64, width))
             at = b.add(b.mul(b.sub(first, within), s.depth), within)
             at = b.add(at, b.mul(s.term, constant(I64, width)))
-            there = b.icmp_signed("<", first, s.count)
+            there = below(b, here, b.sub(s.count, first))
             starts.append((b.gep(s.start, [at], source_etype=I32), there))
         for pair in range(SIDE):
             both = []
@@ -207,8 +221,7 @@ def _from_panels(width: int) -> Read:
                 parts = []
                 for p, there in starts:
                     at = b.gep(p, [constant(I64, (2 * pair + k) * width)], source_etype=I32)
-                    mask = s.where(b.and_(there, inside), constant(vector(I1, here), 1))
-                    parts.append(s.masked(at, mask, I32))
+                    parts.append(s.masked(at, s.where(inside, there), I32))
                 order = lanes_from(range(SIDE))
                 both.append(
                     parts[0] if here == SIDE else b.shuffle_vector(parts[0], parts[1], order)
@@ -234,9 +247,7 @@ def _packer(module: ir.Module, side: str, read: Read) -> ir.Function:
     *args, out = f.args
     _, _, count, depth = args
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    least, most = b.alloca(_HALVES), b.alloca(_HALVES)
-    b.store(constant(_HALVES, -1), least)
-    b.store(constant(_HALVES, 0), most)
+    extremes = Extremes(b)
     chunks = up(b, depth, constant(I64, STEP))
     ranges = [(count, SIDE), (depth, STEP)]
     across = read is _along_itself  # whole rows of the array, some at a time
@@ -251,22 +262,9 @@ def _packer(module: ir.Module, side: str, read: Read) -> ir.Function:
         number = b.mul(b.sdiv(first, constant(I64, SIDE)), chunks)
         number = b.add(number, b.sdiv(term, constant(I64, STEP)))
         to = b.gep(out, [b.mul(number, constant(I64, TILE_BYTES))], source_etype=I8)
-        lows, highs = [b.load(least, typ=_HALVES)], [b.load(most, typ=_HALVES)]
         for k, row in enumerate(rows):
             place = b.gep(to, [constant(I64, 4 * SIDE * k)], source_etype=I8)
             b.store(row, place, align=4 * SIDE)
-            size = b.and_(b.bitcast(row, _HALVES), constant(_HALVES, 0x7FFF))
-            lows.append(b.sub(size, constant(_HALVES, 1)))
-            highs.append(size)
-        b.store(_tree(b, "llvm.umin", lows), least)
-        b.store(_tree(b, "llvm.umax", highs), most)
-    b.ret(packed_extremes(b, least, most))
+        extremes.look_at(rows)
+    b.ret(extremes.packed())
     return f
-
-
-def _tree(b: ir.IRBuilder, name: str, values: list[ir.Value]) -> ir.Value:
-    while len(values) > 1:
-        pairs = zip(values[::2], values[1::2], strict=False)
-        rest = values[-1:] if len(values) % 2 else []
-        values = [intrinsic(b, name, [x, y]) for x, y in pairs] + rest
-    return values[0]

@@ -47,26 +47,28 @@ from .packed_task import (
     field,
     word,
 )
-from .packed_tiles import tile_packing
+from .packed_tiles import fit, tile_packing
 from .records import dataclass
 
 
 @dataclass(frozen=True)
 class Way:
     """`multiply` has the signature of `microkernel`; `packing(task, ranges, panels, which,
-    extremes)` packs an operand, and says no where its values are not for this way. At most
-    `most_depth` terms of a sum are packed at a time, a multiple of `depth`. `allowed` and
-    `multiply_strip` belong to matrix tiles: what these are not for is left to vectors."""
+    extremes)` packs an operand, and says no where its values are not for this way. It pays from
+    `least` rows, columns and terms on, those of panels and those of strips. At most `most_depth`
+    terms of a sum are packed at a time, a multiple of `depth`. `allowed` and `multiply_strip`
+    belong to matrix tiles: what these are not for is left to vectors."""
 
     element: str
     tile: Panels
     multiply: ir.Function
     packing: ir.Function
-    multiply_strip: ir.Function | None = None
+    least: tuple[tuple[int, int, int], tuple[int, int, int]]
     depth: int = 1
     most_depth: int = DEPTH
     worth_sharing: int = WORTH_SHARING
     allowed: ir.Function | None = None
+    multiply_strip: ir.Function | None = None
 
     @property
     def by_tiles(self) -> bool:
@@ -74,30 +76,38 @@ class Way:
 
 
 def by_vectors(module: ir.Module, tile: Panels) -> Way:
-    packing = _packing(module, tile)
-    return Way(tile.name, tile, multiply(module, tile), packing)
+    least = (tile.rows, tile.lanes // 2, 8), (1, tile.lanes // 4, 8)
+    return Way(tile.name, tile, multiply(module, tile), _packing(module, tile), least)
 
 
 def by_tiles(module: ir.Module, tile: Panels) -> Way:
-    packing = tile_packing(module, tile)
-    blocks = Panels(tile.element, tile.lanes, 2 * SIDE, tile.vectors)
-    allowed = tiles_allowed(module)
     return Way(
         "bf16",
-        blocks,
+        Panels(tile.element, tile.lanes, 2 * SIDE, tile.vectors),
         multiply_tiles(module),
-        packing,
-        multiply_strip_tiles(module),
-        STEP_OF_TILES,
-        DEPTH_OF_TILES,
-        TILES_WORTH_SHARING,
-        allowed,
+        tile_packing(module, tile),
+        ((SIDE, SIDE, STEP_OF_TILES), (SIDE, SIDE // 2, STEP_OF_TILES)),
+        depth=STEP_OF_TILES,
+        most_depth=DEPTH_OF_TILES,
+        worth_sharing=TILES_WORTH_SHARING,
+        allowed=tiles_allowed(module),
+        multiply_strip=multiply_strip_tiles(module, fit(module)),
     )
 
 
-def is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
-    """Whether panels pay."""
-    tile = way.tile
+def is_for(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
+    """Whether the task is for this way: by its sizes, and if these are, by what Linux says."""
+    suits = _is_large(b, task, way)
+    if way.allowed is None:
+        return suits
+    found = b.alloca(I1)
+    b.store(suits, found)
+    with b.if_then(suits):
+        b.store(b.call(way.allowed, []), found)
+    return b.load(found, typ=I1)
+
+
+def _is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
     inner = word(b, task, INNER)
     n, m = (word(b, task, field(k, EXTENT)) for k in (AT_COLUMNS, AT_ROWS))
     depth = inner
@@ -108,22 +118,16 @@ def is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
         b.icmp_signed(">=", each, constant(I64, WORTH_A_BATCH)),
         b.icmp_signed(">=", word(b, task, WORK), constant(I64, WORTH_PACKING)),
     )
+    large = b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), constant(I64, 0))
-    few = b.select(is_strip, constant(I64, tile.lanes // 4), constant(I64, tile.lanes // 2))
-    rows = b.select(is_strip, constant(I64, 1), constant(I64, tile.rows))
-    least_sizes = [(m, rows), (n, few), (depth, constant(I64, 8))]
-    if way.allowed is not None:
-        narrow = b.select(is_strip, constant(I64, SIDE // 2), constant(I64, SIDE))
-        least_sizes = [(m, constant(I64, SIDE)), (n, narrow), (depth, constant(I64, STEP_OF_TILES))]
-        large = b.and_(large, b.call(way.allowed, []))
-    for x, least in least_sizes:
+    for x, panel, strip in zip((m, n, depth), *way.least, strict=True):
+        least = b.select(is_strip, constant(I64, strip), constant(I64, panel))
         large = b.and_(large, b.icmp_signed(">=", x, least))
     if way.by_tiles:
-        return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+        return large
     # the routine that all share has better tiles for some sizes
     shared = b.icmp_signed("==", word(b, task, SHARED), constant(I64, USUAL))
-    large = b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
-    return b.and_(large, b.icmp_signed("<=", inner, constant(I64, SPREAD)))
+    return b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
 
 
 def _packing(module: ir.Module, tile: Panels) -> ir.Function:

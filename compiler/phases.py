@@ -20,9 +20,9 @@ from itertools import product
 
 from . import ranges
 from . import scalar as sc
-from .dims import Dim, dim
+from .dims import Dim, dim, quotient
 from .graph import Comp, comp
-from .quotients import divided, divisor, quotient, resolved
+from .quotients import divided, divisor, resolved
 from .records import dataclass, field
 from .scalar import Affine, Scalar
 

@@ -2,22 +2,22 @@
 
 In: a scalar and the extents of its indices. Out: an equal one:
 
-    (d*a + r) // d  =  a + r // d        (d*a + r) % d  =  r % d
+    (d*a + r) // d  =  a + r // d        where d > 0: by 0, all is 0
+    (d*a + r) % d   =  r % d
     r // d  =  0,   r % d  =  r          where 0 <= r < d
-    d*(x // d) + x % d  =  x
+    d*(x // d) + x % d  =  x             where d > 0
 
 and tests that ranges decide are gone. Left to others: which indices are taken apart (`digits`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from . import ranges
 from . import scalar as sc
 from .conditions import connective
-from .dims import Dim, dim
+from .dims import Dim, dim, quotient
 from .facts import decide
 from .scalar import Affine, Scalar
 
@@ -30,7 +30,7 @@ def resolved(root: Scalar, extents: Sequence[Dim]) -> Scalar:
             case sc.Op("floordiv" | "mod" as name, (number, by)):
                 return _divided(x, name, number, by, extents)
             case sc.Op("add", (a, b)):
-                return _recombined(a, b) or _recombined(b, a) or x
+                return _recombined(a, b, extents) or _recombined(b, a, extents) or x
             case sc.Op("lt" | "le" | "gt" | "ge" | "eq" | "ne", (a, b)):
                 if isinstance(a, sc.Const) and isinstance(b, sc.Const):
                     return x
@@ -53,8 +53,8 @@ def _divided(x: Scalar, name: str, number: Scalar, by: Scalar, extents: Sequence
     whole, rest = divided(form, d)
     if ranges.in_range(rest, d, extents):
         return whole if name == "floordiv" else rest
-    if not whole.terms:
-        return x
+    if not whole.terms or (name == "floordiv" and not ranges.is_above_zero(d, form, extents)):
+        return x  # what is divided by 0 is 0
     part = sc.op(name, rest, by)
     return part if name == "mod" else sc.op("add", whole, part)
 
@@ -88,30 +88,7 @@ def divided(form: Affine, d: Dim) -> tuple[Affine, Affine]:
     return sc.affine(whole, multiple), sc.affine(rest, left)
 
 
-def quotient(x: Dim, d: Dim) -> Dim | None:
-    """x / d, where that is a size."""
-    if x == d:
-        return dim(1)
-    if len(d.terms) != 1:
-        return None
-    ((by, n),) = d.terms
-    out: list[tuple[tuple, int]] = []  # type: ignore[type-arg]
-    for mono, c in x.terms:
-        left = Counter(mono)
-        left.subtract(Counter(by))
-        if c % n or any(count < 0 for count in left.values()):
-            return None
-        kept = list(mono)
-        for atom in by:
-            kept.remove(atom)
-        out.append((tuple(kept), c // n))
-    total = dim(0)
-    for mono, c in out:
-        total = total + Dim(((mono, c),))
-    return total
-
-
-def _recombined(a: Scalar, b: Scalar) -> Scalar | None:
+def _recombined(a: Scalar, b: Scalar, extents: Sequence[Dim]) -> Scalar | None:
     """x, where a is d*(x // d) and b is x % d."""
     match a, b:
         case sc.Op("mul", (p, q)), sc.Op("mod", (x, by)):
@@ -119,6 +96,8 @@ def _recombined(a: Scalar, b: Scalar) -> Scalar | None:
                 match other:
                     case sc.Op("floordiv", (y, d)) if x is y:
                         sizes = divisor(size), divisor(d), divisor(by)
-                        if sizes[0] is not None and sizes[0] == sizes[1] == sizes[2]:
+                        if sizes[0] is None or not sizes[0] == sizes[1] == sizes[2]:
+                            continue
+                        if ranges.is_above_zero(sizes[0], x, extents):
                             return x
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from . import scalar as sc
-from .dims import Dim, FloorDiv, dim, provably_nonnegative
+from .dims import Dim, FloorDiv, dim, provably_nonnegative, provably_positive, quotient
 from .dtypes import I64
 from .scalar import Affine, Scalar
 
@@ -135,15 +135,22 @@ def in_range(at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affi
         case sc.Op("floordiv", (num, sc.Const() as divisor)) if divisor.value > 0:
             # 0 <= num // d < size  is  0 <= num < size * d
             return in_range(num, size * int(divisor.value), extents, known)
-        case sc.Op("mod", (_, by)) if (d := sc.as_affine(by)) is not None and not d.terms:
-            # 0 <= num % d < d; a size d of 0 leaves no index, and nothing to be read
-            return (d.const.const is None or d.const.const > 0) and provably_nonnegative(
-                size - d.const
-            )
+        case sc.Op("mod", (num, by)) if (d := sc.as_affine(by)) is not None and not d.terms:
+            # 0 <= num % d < d
+            return is_above_zero(d.const, num, extents) and provably_nonnegative(size - d.const)
         case sc.Op("cast", (inner,)) if at.dtype is I64 and isinstance(inner, Affine):
             return in_range(inner, size, extents, known)
         case _:
             return False
+
+
+def is_above_zero(d: Dim, number: Scalar, extents: Sequence[Dim]) -> bool:
+    """Whether a divisor of `number` is proved to be: as it stands; or since an index of `number`
+    has d values, or a multiple of that, and where it has none there is no number."""
+    if provably_positive(d):
+        return True
+    indices = sc.indices_of(number)
+    return provably_nonnegative(d) and any(quotient(extents[k], d) is not None for k in indices)
 
 
 def proving(guard: Guard, x: sc.Read, extents: Sequence[Dim]) -> Guard:

@@ -315,3 +315,36 @@ def test_random_sums(program: tuple[str, dict[str, int]]) -> None:
     source, sizes = program
     native = _built(source, "f64")
     _agree(native, _arrays(native, sizes), 1e-12)
+
+
+def test_a_size_that_divides_may_be_0_or_less() -> None:
+    """Of what is divided by 0 the quotient and the remainder are 0, which is no place in an empty
+    array; a size that some index has says that it is not 0 where it counts."""
+    text = """
+def turned(x: f32[n], z: f32[m]) -> f32[m]:
+    s[i] = x[i % n] + z[i]
+    return s
+def shorter(x: f32[n], z: f32[m]) -> f32[m]:
+    s[i] = x[i % (n - 3)] + z[i]
+    return s
+def counted(x: f32[n], z: f32[m]) -> f32[m]:
+    s[i] = z[i] + (n*i) // n
+    return s
+def whole(x: f32[n], z: f32[m]) -> f32[m]:
+    s[i] = z[i] + (n * (i // n) + i % n)
+    return s
+"""
+    program = tdsl.compile(text)
+    z = np.ones(5, np.float32)
+    for f, n in ((program.turned, 0), (program.shorter, 1)):
+        with pytest.raises(tdsl.OutOfRangeError):
+            f(np.ones(n, np.float32), z)
+    x = np.arange(5, dtype=np.float32)
+    np.testing.assert_array_equal(program.turned(x[:3].copy(), z), [1, 2, 3, 1, 2])
+    np.testing.assert_array_equal(program.shorter(x, z), [1, 2, 1, 2, 1])
+    np.testing.assert_array_equal(program.shorter(x[:3].copy(), z), z)
+    for n in (0, 1, 2, 7):
+        x = np.ones(n, np.float32)
+        counts = np.arange(5) * (n > 0)
+        np.testing.assert_array_equal(program.counted(x, z), 1 + counts)
+        np.testing.assert_array_equal(program.whole(x, z), 1 + counts)

@@ -24,14 +24,18 @@ PROGRAMS = {
     "plain": ("bf16[m, k], y: bf16[k, n]", "f32[m, n]", "f32(x) @ f32(y)"),
     "left transposed": ("bf16[k, m], y: bf16[k, n]", "f32[m, n]", "f32(transpose(x)) @ f32(y)"),
     "right transposed": ("bf16[m, k], y: bf16[n, k]", "f32[m, n]", "f32(x) @ f32(transpose(y))"),
-    "computed": ("bf16[m, k], y: bf16[k, n]", "f32[m, n]", "f32(x * bf16(2)) @ f32(y)"),
+    "computed": ("bf16[m, k], y: bf16[k, n]", "f32[m, n]", "s"),
     "batched": ("bf16[b, m, k], y: bf16[b, k, n]", "f32[b, m, n]", "f32(x) @ f32(y)"),
 }
+COMPUTED = "    s[i, j] = sum[c](f32(x[i, c]) * f32(y[c, j]) if i + c != 1000000 else 0.0)\n"
 
 
 def compiled(name: str) -> Any:
     params, result, body = PROGRAMS[name]
-    return tdsl.compile(f"def f(x: {params}) -> {result}:\n    return {body}\n").f
+    first = COMPUTED if name == "computed" else ""
+    f = tdsl.compile(f"def f(x: {params}) -> {result}:\n{first}    return {body}\n").f
+    assert not host().matrix_tiles or "by tiles" in f.ir("loops")
+    return f
 
 
 def given(name: str, x: Array, y: Array) -> tuple[Array, Array]:
@@ -64,10 +68,9 @@ def by_tiles(x: Array, y: Array) -> Array:
 
 
 @ONLY_TILES
-@pytest.mark.parametrize("name", ["plain", "left transposed", "right transposed"])
+@pytest.mark.parametrize("name", ["plain", "left transposed", "right transposed", "computed"])
 def test_sums_are_in_the_order_of_tiles(name: str) -> None:
     f = compiled(name)
-    assert "by tiles" in f.ir("loops")
     rng = np.random.default_rng(0)
     for m, k, n in ((128, 64, 64), (81, 97, 50), (16, 768, 33), (130, 800, 17)):
         x, y = rounded(rng.standard_normal((m, k))), rounded(rng.standard_normal((k, n)))
@@ -83,7 +86,7 @@ def test_edges_of_sizes(name: str) -> None:
         x = rounded(rng.standard_normal((*stack, m, k)))
         y = rounded(rng.standard_normal((*stack, k, n)))
         got = f(*given(name, x, y))
-        x, y = (2 if name == "computed" else 1) * x.astype(np.float64), y.astype(np.float64)
+        x, y = x.astype(np.float64), y.astype(np.float64)
         assert (abs(got - x @ y) <= 2.0**-24 * k * (abs(x) @ abs(y))).all(), (m, k, n)
 
 
@@ -118,7 +121,7 @@ def test_small_numbers_count(name: str, exponents: tuple[int, int]) -> None:
     if name == "batched":
         x, y, want = (np.stack([v] * 3) for v in (x, y, want))
     got = f(*given(name, x, y))
-    assert (got == (2 if name == "computed" else 1) * want).all()
+    assert (got == want).all()
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -126,7 +129,7 @@ def test_infinities_and_nan_stay_in_their_row_and_column(name: str) -> None:
     f = compiled(name)
     x, y = np.ones((100, 101), np.float32), np.ones((101, 90), np.float32)
     x[99, 100], y[0, 89], y[3, 88] = np.nan, np.inf, -np.inf
-    want = np.full((100, 90), 202.0 if name == "computed" else 101.0, np.float32)
+    want = np.full((100, 90), 101.0, np.float32)
     want[:, 88], want[:, 89], want[99] = -np.inf, np.inf, np.nan
     if name == "batched":
         x, y, want = (np.stack([v] * 3) for v in (x, y, want))
@@ -245,6 +248,36 @@ def test_convolutions(b: int, c: int, h: int, w: int, o: int) -> None:
                 assert (error <= 2.0**-8 * abs(exact) + 2.0**-20 * abs(exact).max()).all()
                 if small and k == 0:  # the gradient by x does not have it
                     assert (bfloat16_values(x) == rounded(exact)).all()
+    finally:
+        tdsl.set_num_threads(before)
+
+
+def test_what_a_window_passes_over_is_no_reason() -> None:
+    """A strip has lines that no product reads, others for other numbers of threads."""
+    source = """
+def y(x: bf16[b, c, h, w], k: bf16[o, c, p, q]) -> bf16[b, o, (h - p)//2 + 1, w - q + 1]:
+    return conv2d(x, k, stride=(2, 1))
+"""
+    f = tdsl.compile(source).y
+    assert not host().matrix_tiles or "strips" in f.ir("loops")
+    rng = np.random.default_rng(8)
+    x, k = (
+        rounded(rng.standard_normal((1, 64, 64, 64))),
+        rounded(rng.standard_normal((256, 64, 1, 1))),
+    )
+    before = tdsl.get_num_threads()
+    try:
+        for line, used in ((31, False), (21, False), (30, True)):
+            results = set()
+            for small in (False, True):
+                x[0, 0, line, 5] = 2.0**-133 if small else 0
+                for threads in (1, 2, 3, 4):
+                    tdsl.set_num_threads(threads)
+                    results.add(f(bfloat16_bits(x), bfloat16_bits(k)).tobytes())
+                if used:
+                    assert len(results) == 1
+                    results.clear()
+            assert len(results) <= 1, line
     finally:
         tdsl.set_num_threads(before)
 

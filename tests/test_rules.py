@@ -361,24 +361,6 @@ def test_a_factor_leaves_a_sum() -> None:
     assert "sum(a * b[k]) = a * sum(b[k])" in fired(build, N, NM)
 
 
-def test_a_factor_leaves_a_sum_of_what_absorbs() -> None:
-    """Of zeros alone, it is 0 whatever the factor is."""
-
-    def build(x: IndexLambda, y: IndexLambda, z: IndexLambda) -> IndexLambda:
-        quotient = il.apply("div", z, apply("unsqueeze", x, 1))
-        return apply("sum", il.apply("absorb", y, quotient), 1)
-
-    nodes = simple(build, N, NM, NM)
-    (summed,) = [n for n in nodes if n.reducer == "sum"]
-    assert len(sc.reads([summed.body])) == 2
-    rule = "sum(absorb(b[k], a * c[k])) = absorb(sum(absorb(b[k], c[k])), a)"
-    assert rule in fired(build, N, NM, NM)
-    rows = np.array([[1.0, 2.0], [0.0, 0.0], [0.0, 3.0]])
-    factors = np.array([[2.0, 3.0], [np.inf, np.nan], [np.inf, 2.0]])
-    found = value(build, [N, NM, NM], [np.array([2.0, 0.0, 4.0]), rows, factors])
-    np.testing.assert_array_equal(found, [4.0, 0.0, 1.5])
-
-
 def test_constants_are_folded() -> None:
     def build(x: IndexLambda) -> IndexLambda:
         two = il.apply("add", il.scalar(1.5), il.scalar(0.5))

@@ -29,9 +29,8 @@ REASONS: dict[str, dict[str, str]] = {
             "mostly packing"
         ),
         "attention 4×8×256×64": (
-            "bound by arithmetic: two thirds of the time is the microkernel, whose tiles are short "
-            "where 64 products are summed; then packing each head's operands, and five passes "
-            "over a head's table of weights in the second-level cache"
+            "bound by arithmetic: three quarters of the time is the microkernel near its peak; the "
+            "rest is the exponential, the divisions of the softmax and its gradient, and packing"
         ),
         "conv2d 16×32×32×32 with 64×3×3": (
             "bound by arithmetic: 84 % of the time is the microkernel, 150 to 165 GFLOP/s of 185 "

@@ -6,6 +6,7 @@ In: a comprehension. Out: an equal, cheaper one with the equation that made it, 
     Σ_k absorb(b[k], a·c[k])  =  absorb(Σ_k absorb(b[k], c[k]), a)       a literal, or 1 over the
                                       sum of a softmax
     Σ_k a       =  n·a                a sum of a broadcast
+    r[i,j] = Σ_k a[j,k]  is  s[j] = Σ_k a[j,k]  for every i, whatever is reduced by
     max_k a     =  a                  likewise max, min, any, all (the extent known to be > 0)
     Σ_k (a[k] if k == e else 0)  =  a[e]      e known to be an index
 """
@@ -28,6 +29,9 @@ def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
         body = sc.substitute_indices(node.body, dict.fromkeys(single, sc.size(0)))
         body = sc.convert(body, node.dtype)
         return f"{node.reducer} of one element", _without_indices(node, single, body, node.name)
+    same = _same_along(node)
+    if same is not None:
+        return f"{node.reducer}[k](a[k]) for every i = {node.reducer}[k](a[k]), once", same
     if node.reducer == "sum":
         chosen = _chosen_term(node)
         if chosen is not None:
@@ -42,6 +46,36 @@ def collapse_reduction(node: Comp) -> tuple[str, Node] | None:
                 node, free, node.body, node.name
             )
     return None
+
+
+def _same_along(node: Comp) -> Comp | None:
+    """A reduction that some indices of the output play no part in, made once for all of them. Not
+    where an index is computed: its check is none of an empty result."""
+    used = sc.indices_of(node.body)
+    free = [k for k in range(node.rank) if k not in used and node.extents[k].const != 1]
+    if not free or not node.reduced:
+        return None
+    if any(sc.as_affine(at) is None for r in sc.reads([node.body]) for at in r.indices):
+        return None
+    kept = [k for k in range(node.rank) if k not in free]
+    at = {k: sc.index(n) for n, k in enumerate([*kept, *node.reduced])}
+    names = node.index_names
+    once = comp(
+        sc.substitute_indices(node.body, at),
+        [node.extents[k] for k in at],
+        len(kept),
+        node.reducer,
+        index_names=[names[k] for k in at if k < len(names)] if names else (),
+        span=node.span,
+    )
+    return comp(
+        sc.read(once, [sc.index(k) for k in kept]),
+        node.shape,
+        node.rank,
+        name=node.name,
+        index_names=names[: node.rank],
+        span=node.span,
+    )
 
 
 def _chosen_term(node: Comp) -> Comp | None:

@@ -11,6 +11,7 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
+import tdsl
 from tdsl.compiler import graph as g
 from tdsl.compiler import index_lambda as il
 from tdsl.compiler import scalar as sc
@@ -359,6 +360,23 @@ def test_a_factor_leaves_a_sum() -> None:
     summed = [n for n in nodes if n.reducer == "sum"]
     assert len(summed) == 1 and len(sc.reads([summed[0].body])) == 1
     assert "sum(a * b[k]) = a * sum(b[k])" in fired(build, N, NM)
+
+
+def test_what_an_index_plays_no_part_in_is_reduced_once() -> None:
+    source = """
+def f(y: f32[n, m], z: f32[r]) -> (f32[r, n], f32[r, n]):
+    a[i, j] = sum[k](y[j, k]) for i in 0:r
+    b[i, j] = max[k](y[j, k]) + z[i]
+    return a, b
+"""
+    f = tdsl.compile(source).f
+    assert f.ir("kernels").count("f32[n]") == 2
+    rng = np.random.default_rng(0)
+    for n, m, r in ((3, 40, 5), (1, 1, 1), (4, 7, 0), (0, 3, 2)):
+        y, z = (rng.standard_normal(s).astype(np.float32) for s in ((n, m), (r,)))
+        a, b = f(y, z)
+        np.testing.assert_allclose(a, np.broadcast_to(y.sum(1), (r, n)), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(b, y.max(1)[None] + z[:, None])
 
 
 def test_constants_are_folded() -> None:

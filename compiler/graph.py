@@ -193,6 +193,19 @@ def comp(
     return out
 
 
+def unreduced(node: Comp, body: Scalar) -> Comp:
+    """`body` for every element of the result, in place of `node`."""
+    return comp(
+        body,
+        node.shape,
+        node.rank,
+        variable=node.variable,
+        name=node.name,
+        index_names=node.index_names[: node.rank],
+        span=node.span,
+    )
+
+
 def reduced_dtype(reducer: str, d: DType) -> DType:
     """The dtype of a reduction over elements of dtype `d` (PyTorch's)."""
     if reducer in ("argmax", "argmin"):

@@ -71,7 +71,7 @@ def panels(element: ir.Type, registers: Registers) -> Panels:
 def finite(module: ir.Module, tile: Panels) -> ir.Function:
     """`(start, rows, row, count) -> i1`: whether the first `count` elements of each of some rows,
     which are `row` elements apart, are neither infinite nor NaN."""
-    name = f"tdsl_finite_f{8 * tile.bytes}"
+    name = f"tdsl_finite_{tile.name}"
     found: ir.Function | None = module.globals.get(name)
     if found is not None:
         return found

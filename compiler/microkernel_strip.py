@@ -116,7 +116,7 @@ def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Functi
     in the strip, and where its result stands."""
     most = tile.vectors
     t = ir.FunctionType(VOID, [POINTER] * (2 + 2 * most) + [I64] * 3)
-    f = ir.Function(module, t, f"tdsl_multiply_strip_f{8 * tile.bytes}_{rows}x{vectors}")
+    f = ir.Function(module, t, f"tdsl_multiply_strip_{tile.name}_{rows}x{vectors}")
     f.linkage = "internal"
     f.attributes.add("nounwind")
     f.attributes.add("noinline")

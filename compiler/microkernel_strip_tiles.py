@@ -1,63 +1,27 @@
 """The product of left panels and a strip by matrix tiles (`microkernel_tiles`).
 
-In: nothing. Out: a function of the module that all such contractions share, with the signature of
-`microkernel_strip`'s; `a` are tiles, the strip is the same, of f32 whose lower halves are 0. For
-two vectors of columns at a time, of one line or of two, what the places of the sum read becomes
-tiles in the first-level cache, by which all tiles of `a` are then multiplied.
+In: nothing. Out: a function of the module that all such contractions share. Its `a` are tiles; the
+strip is that of `microkernel_strip`, of f32 whose lower halves are 0. For two vectors of columns at
+a time, of one line or of two, what the places of the sum read becomes tiles in the first-level
+cache, by which all tiles of `a` are then multiplied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from . import ir
 from .fork_join import up
-from .instructions import I1, I8, I16, I32, I64
-from .llvm_vector import constant, intrinsic, vector
+from .instructions import I1, I8, I32, I64
+from .llvm_vector import constant, vector
 from .microkernel import ALIGNMENT, POINTER, below, copy, counted, minimum
 from .microkernel_strip import LINE, STRIP_CALL, TABLE
 from .microkernel_tiles import BYTES, SIDE, SQUARE, configured, product_of_tiles, released
 from .packed import STEP_OF_TILES as STEP
+from .tile_extremes import Extremes, fit
 
-_PAIRS, _HALVES = vector(I32, SIDE), vector(I16, 2 * SIDE)
-
-
-class Extremes:
-    """The least and the greatest magnitude of bf16, as code that looks at them."""
-
-    def __init__(self, b: ir.IRBuilder) -> None:
-        self.b = b
-        self.least, self.most = b.alloca(_HALVES), b.alloca(_HALVES)
-        b.store(constant(_HALVES, -1), self.least)
-        b.store(constant(_HALVES, 0), self.most)
-
-    def look_at(self, pairs: Sequence[ir.Value]) -> None:
-        b = self.b
-        sizes = [b.and_(b.bitcast(x, _HALVES), constant(_HALVES, 0x7FFF)) for x in pairs]
-        lesser = [b.sub(x, constant(_HALVES, 1)) for x in sizes]  # zeros are the largest ones then
-        for name, memory, found in (("umin", self.least, lesser), ("umax", self.most, sizes)):
-            x = _tree(b, f"llvm.{name}", [b.load(memory, typ=_HALVES), *found])
-            b.store(x, memory)
-
-    def packed(self) -> ir.Value:
-        """Of all, in one word: the least magnitude less 1, and the greatest from bit 16 on."""
-        b, ends = self.b, []
-        for name, memory in (("umin", self.least), ("umax", self.most)):
-            x = b.load(memory, typ=_HALVES)
-            x = intrinsic(b, f"llvm.vector.reduce.{name}", [x], result=I16)
-            ends.append(b.zext(x, I64))
-        return b.or_(ends[0], b.shl(ends[1], constant(I64, 16)))
+_PAIRS = vector(I32, SIDE)
 
 
-def _tree(b: ir.IRBuilder, name: str, values: list[ir.Value]) -> ir.Value:
-    while len(values) > 1:
-        pairs = zip(values[::2], values[1::2], strict=False)
-        rest = values[-1:] if len(values) % 2 else []
-        values = [intrinsic(b, name, [x, y]) for x, y in pairs] + rest
-    return values[0]
-
-
-def multiply_strip_tiles(module: ir.Module, fit: ir.Function) -> ir.Function:
+def multiply_strip_tiles(module: ir.Module) -> ir.Function:
     """`(task, extremes, …) -> i1`: false where `fit` says that tiles are not for what is read: of
     a strip, which has more than that, it is known only here."""
     t = ir.FunctionType(I1, [POINTER, POINTER, *STRIP_CALL.args])
@@ -89,7 +53,7 @@ def multiply_strip_tiles(module: ir.Module, fit: ir.Function) -> ir.Function:
             to = b.gep(right, [b.mul(panel, constant(I64, v))], source_etype=I8)
             count = minimum(b, b.sub(n, within), side)
             found = b.call(gather, [strip, start, k, count, to])
-            fine = b.call(fit, [task, constant(I64, 1), found, extremes])
+            fine = b.call(fit(module), [task, constant(I64, 1), found, extremes])
             with b.if_then(b.not_(fine), likely=False):
                 released(b)
                 b.ret(constant(I1, 0))

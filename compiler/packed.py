@@ -260,11 +260,11 @@ def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contract
         made.operand(made.right, made.right_guard, columns, batch, "right", finite[1]),
         store,
         after,
-        tiles=registers.matrix_tiles and is_bf16(left) and is_bf16(right),
+        tiles=registers.matrix_tiles and _is_bf16(left) and _is_bf16(right),
     )
 
 
-def is_bf16(x: Value) -> bool:
+def _is_bf16(x: Value) -> bool:
     """Whether `x` is in f32 what a value of bf16 is."""
     match x:
         case Apply("cast", (own,)):

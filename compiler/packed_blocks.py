@@ -77,8 +77,8 @@ from .packed_task import (
     sum_of_batches,
     word,
 )
-from .packed_tiles import NO_EXTREMES
 from .packed_ways import Way, by_tiles, by_vectors, is_for
+from .tile_extremes import NO_EXTREMES
 
 
 def shared_module(target: Target, kind: str, d: DType) -> ir.Module:

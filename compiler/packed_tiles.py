@@ -3,12 +3,7 @@
 In: a task whose operands' values are all bf16's. Out: routines that pack one of them over stated
 ranges. A plain array is read as it stands; whatever else is computed comes as panels of f32, packed
 as for vectors, whose values have but 16 bits that are not 0. Left to others: what is packed when
-(`packed_blocks`).
-
-A product of tiles takes subnormal numbers for 0. They do not occur where the least magnitudes of
-both operands, zeros apart, are at least 2^x and 2^y with x + y ≥ -112: every product, so every sum
-of some, rounded or not, is a multiple of 2^(x-7) · 2^(y-7), at least 2^-126 if it is not 0. Packing
-finds the least magnitudes; where they are too small, vectors do the work instead.
+(`packed_blocks`), whether tiles may multiply it (`tile_extremes`).
 """
 
 from __future__ import annotations
@@ -23,7 +18,6 @@ from .frame import lanes_from
 from .instructions import I1, I8, I16, I32, I64
 from .llvm_vector import constant, intrinsic, vector
 from .microkernel import POINTER, Panels, below, counted
-from .microkernel_strip_tiles import Extremes
 from .microkernel_tiles import BYTES as TILE_BYTES
 from .microkernel_tiles import SIDE
 from .packed import STEP_OF_TILES as STEP
@@ -36,7 +30,6 @@ from .packed_task import (
     AT_ROWS,
     BYTES,
     EXTENT,
-    FINITE,
     INNER,
     LEFT,
     LEFT_START,
@@ -52,11 +45,9 @@ from .packed_task import (
     word,
 )
 from .packed_task import STEP as STEP_CALL
+from .tile_extremes import Extremes, fit
 
 _PAIRS = vector(I32, SIDE)  # two terms of each index, or two terms each of one
-_HALVES = vector(I16, 2 * SIDE)
-_NO_INFINITY = 0x7F80  # the magnitude of infinity
-_LEAST_EXPONENTS = 254 - 112  # of both together, biased
 
 
 def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
@@ -113,39 +104,6 @@ def tile_packing(module: ir.Module, tile: Panels) -> ir.Function:
     b.ret(b.call(fit(module), [task, which, b.load(found, typ=I64), extremes]))
     return f
 
-
-def fit(module: ir.Module) -> ir.Function:
-    """`(task, which, found, extremes) -> i1`: whether tiles may multiply what has been found of an
-    operand, its extremes as `_packer` gives them back, by what the other one has so far."""
-    name = "tdsl_tiles_fit"
-    known: ir.Function | None = module.globals.get(name)
-    if known is not None:
-        return known
-    f = ir.Function(module, ir.FunctionType(I1, [POINTER, I64, I64, POINTER]), name)
-    f.linkage = "internal"
-    not_hot(f)
-    task, which, both, extremes = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    least, most = b.and_(both, constant(I64, 0xFFFF)), b.lshr(both, constant(I64, 16))
-    finite = b.icmp_signed("<", most, constant(I64, _NO_INFINITY))
-    is_left = b.icmp_signed("==", which, constant(I64, 0))
-    wanted = b.select(is_left, word(b, task, LEFT + FINITE), word(b, task, RIGHT + FINITE))
-    fine = b.or_(finite, b.icmp_signed("==", wanted, constant(I64, 0)))
-    here = b.gep(extremes, [which], source_etype=I64)
-    least = intrinsic(b, "llvm.umin", [least, b.load(here, typ=I64)])
-    b.store(least, here)
-    exponents = []
-    for k in range(2):
-        x = b.add(word(b, extremes, k), constant(I64, 1))  # of nothing but zeros: very large
-        exponents.append(b.lshr(x, constant(I64, 7)))
-        fine = b.and_(fine, b.icmp_signed("!=", exponents[-1], constant(I64, 0)))
-    enough = b.icmp_signed(">=", b.add(*exponents), constant(I64, _LEAST_EXPONENTS))
-    b.ret(b.and_(fine, enough))
-    return f
-
-
-NO_EXTREMES = 0xFFFF
-"""What the least magnitudes start with."""
 
 Read = Callable[["_Source"], list[ir.Value]]
 """The sixteen vectors of one tile: of an index each, or of two terms each."""

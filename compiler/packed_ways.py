@@ -47,7 +47,7 @@ from .packed_task import (
     field,
     word,
 )
-from .packed_tiles import fit, tile_packing
+from .packed_tiles import tile_packing
 from .records import dataclass
 
 
@@ -91,7 +91,7 @@ def by_tiles(module: ir.Module, tile: Panels) -> Way:
         most_depth=DEPTH_OF_TILES,
         worth_sharing=TILES_WORTH_SHARING,
         allowed=tiles_allowed(module),
-        multiply_strip=multiply_strip_tiles(module, fit(module)),
+        multiply_strip=multiply_strip_tiles(module),
     )
 
 

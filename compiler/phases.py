@@ -21,7 +21,7 @@ from itertools import product
 from . import ranges
 from . import scalar as sc
 from .dims import Dim, dim, quotient
-from .graph import Comp, comp
+from .graph import Comp, comp, unreduced
 from .quotients import divided, divisor, resolved
 from .records import dataclass, field
 from .scalar import Affine, Scalar
@@ -188,7 +188,7 @@ def _phase_by_phase(node: Comp, steps: Mapping[int, _Step]) -> Comp:
                 out = sc.op("where", test, here, out)
         return out
 
-    return _together(node, chosen(()))
+    return unreduced(node, chosen(()))
 
 
 def _with_digits(node: Comp, steps: Mapping[int, _Step]) -> Comp:
@@ -206,22 +206,10 @@ def _with_digits(node: Comp, steps: Mapping[int, _Step]) -> Comp:
     digits = {first + n: steps[k].by for n, k in enumerate(order)}
     part = _Part(node, at, extents, node.rank + more, order, digits).run(node.name or "")
     if part is None:
-        return _together(node, sc.const(0, node.dtype))
+        return unreduced(node, sc.const(0, node.dtype))
     rests = [steps[k].rest(sc.index(k)) for k in order]
     wholes = [steps[k].whole(sc.index(k)) if k in steps else sc.index(k) for k in range(node.rank)]
-    return _together(node, sc.read(part, [*wholes[:first], *rests, *wholes[first:]]))
-
-
-def _together(node: Comp, body: Scalar) -> Comp:
-    return comp(
-        body,
-        node.shape,
-        node.rank,
-        variable=node.variable,
-        name=node.name,
-        index_names=node.index_names[: node.rank],
-        span=node.span,
-    )
+    return unreduced(node, sc.read(part, [*wholes[:first], *rests, *wholes[first:]]))
 
 
 class _UnsolvedError(Exception):

@@ -11,7 +11,7 @@ from functools import reduce
 from itertools import product
 
 from . import scalar as sc
-from .graph import REDUCERS, Comp, Function, Node, comp, rewrite
+from .graph import REDUCERS, Comp, Function, Node, rewrite, unreduced
 from .inline import cost, reads_of
 
 PLACES = 8
@@ -43,15 +43,7 @@ def _written_out(node: Node) -> Node:
         )
         for at in every
     ]
-    return comp(
-        reduce(lambda x, y: sc.op(combine, x, y), terms),
-        node.shape,
-        node.rank,
-        variable=node.variable,
-        name=node.name,
-        index_names=node.index_names[: node.rank],
-        span=node.span,
-    )
+    return unreduced(node, reduce(lambda x, y: sc.op(combine, x, y), terms))
 
 
 def _is_affine(node: Comp) -> bool:

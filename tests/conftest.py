@@ -8,7 +8,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # compiled code goes to a cache of 
     _cache = tempfile.mkdtemp(prefix="tdsl-tests-")
     os.environ["TDSL_CACHE_DIR"] = _cache
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+
+# a job in the background may be started with Ctrl-C ignored, which its children inherit
+_is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+if _is_ignored and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from . import index_lambda as il
 from . import scalar as sc
+from .conditions import conjuncts
 from .dims import Dim, dim, provably_positive
 from .facts import decide, is_shifted_sum
 from .graph import Comp, Node, comp
@@ -84,7 +85,7 @@ def _chosen_term(node: Comp) -> Comp | None:
             pass
         case _:
             return None
-    tests = _conjuncts(test)
+    tests = conjuncts(test)
     extents = dict(enumerate(node.extents))
     for position, equation in enumerate(tests):
         for k in node.reduced:
@@ -98,14 +99,6 @@ def _chosen_term(node: Comp) -> Comp | None:
                 body = sc.op("where", rest, body, sc.const(0, then.dtype))
             return _without_indices(node, [k], sc.substitute_indices(body, {k: e}), node.name)
     return None
-
-
-def _conjuncts(test: Scalar) -> list[Scalar]:
-    match test:
-        case sc.Op("and", (a, b)):
-            return [*_conjuncts(a), *_conjuncts(b)]
-        case _:
-            return [test]
 
 
 def _solved(equation: Scalar, k: int) -> Affine | None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .dims import Dim, dim
-from .graph import REDUCERS
+from .dims import Dim, dim, product
+from .graph import REDUCERS, Comp
 from .instructions import identity
 from .joined_index import rebuilt
 from .kernels import Band
@@ -40,8 +40,26 @@ from .loops import (
 )
 from .packed import Contraction
 from .packed_text import contraction_text
-from .plan import MOST_PARTS, BandRoom
+from .plan import MOST_PARTS, BandRoom, InnerSum
 from .records import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class InnerNest:
+    """The stages from `first` up to `last`, which may run for some of `rows` inner rows at a time.
+    `sums` add what those brought to what they had so far; `row_bytes` is the room that all values
+    of an inner row take; `outside` are the bytes that a row has of all else that they read
+    and write."""
+
+    first: int
+    last: int
+    rows: Dim
+    row_bytes: Dim
+    outside: Dim
+    sums: tuple[tuple[InnerSum, Nest], ...]
+
+    def __contains__(self, stage: int) -> bool:
+        return self.first <= stage < self.last
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +79,7 @@ class BandNest:
     stages: tuple[Nest | Contraction, ...]
     ends: tuple[Nest, ...]
     room: BandRoom
+    inner: InnerNest | None = None
 
 
 def band_nest(
@@ -77,8 +96,8 @@ def band_nest(
     parts = iter(room.parts.values())
     touched: dict[str, Dim] = {}
     for k, (nest, stage) in enumerate(zip(nests, tiled, strict=True), band.first):
-        rows = _shared_extent(nest)
-        touched |= _row_bytes(nest)
+        rows = _shared_extent(nest) if band.shared else dim(1)
+        touched |= _row_bytes(nest, band.shared, band.is_inner(k))
         if k in band.summed:
             assert isinstance(stage, Nest)
             many = sum(len(s.accumulators) for s in nest.body if isinstance(s, Reduce))
@@ -100,21 +119,62 @@ def band_nest(
         tuple(stages),
         tuple(ends),
         room,
+        _inner(band, nests, room),
     )
+
+
+def _inner(band: Band, nests: Sequence[Nest], room: BandRoom) -> InnerNest | None:
+    inner = band.inner
+    if inner is None or room.inner is None:
+        return None
+    head = nests[inner.first]
+    (rows,) = (loop.extent for loop in head.every_loop if loop.index == head.ranged[-1])
+    shared = _shared_extent(head) if band.shared else dim(1)
+    sums = tuple(
+        (s, _added(s, _combine(c), head.source, shared, band.shared))
+        for c, s in room.inner.sums.items()
+    )
+    total = sum(room.inner.slots, dim(0))
+    touched: dict[str, Dim] = {}
+    for nest in nests[inner.first : inner.last]:
+        touched |= _row_bytes(nest, band.shared, True)
+    own = {v.name for v, _ in room.inner.values} | {s.part.name for s in room.inner.sums.values()}
+    outside = sum((size for name, size in touched.items() if name not in own), dim(0))
+    return InnerNest(inner.first, inner.last, rows, total, outside, sums)
+
+
+def _added(s: InnerSum, combine: str, source: str, rows: Dim, shared: int) -> Nest:
+    """What adds the sum of some inner rows to that of those before."""
+    d, inside = s.part.dtype, product(s.part.shape[shared:])
+    at = Linear(((0, inside), (1, dim(1))), dim(0))
+    so_far, more = (Load(x, at, (), None, (), True, d) for x in (s.whole, s.part))
+    loops = Loop(0, rows, Kind.PARALLEL), Loop(1, inside, Kind.PARALLEL)
+    store = Store(s.whole, at, Apply(combine, (so_far, more), d))
+    names = {0: "row", 1: "at"}
+    return Nest(f"{s.part.name}_added", source, (), loops, (store,), names, (0, 1))
+
+
+def _combine(c: Comp) -> str:
+    combine = REDUCERS[c.reducer or ""].combine
+    assert combine is not None
+    return combine
 
 
 def _shared_extent(nest: Nest) -> Dim:
     return next(x.extent for x in nest.every_loop if x.index in nest.ranged)
 
 
-def _row_bytes(nest: Nest) -> dict[str, Dim]:
-    """Of every buffer that is walked by rows, by name."""
+def _row_bytes(nest: Nest, shared: int, is_inner: bool) -> dict[str, Dim]:
+    """Of every buffer that is walked by the `shared` indices, by name: all of it, if there are
+    none."""
     out: dict[str, Dim] = {}
     for s in nest.body:
         places = [(x.buffer, x.offset) for x in postorder(values_of(s)) if isinstance(x, Load)]
         places += [(x.buffer, x.offset) for x in stores_of(s)]
         for buffer, offset in places:
-            for k in nest.ranged:
+            if not shared:
+                out[buffer.name] = product(buffer.shape) * buffer.dtype.size
+            for k in nest.ranged[: shared and 1] if is_inner else nest.ranged:
                 step = offset.coefficient(k)
                 if step is not None:
                     out[buffer.name] = step * buffer.dtype.size
@@ -194,8 +254,18 @@ def band_text(band: BandNest) -> str:
             put(depth, nest)
     kind = "for" if band.ends else "parallel"
     lines.append("  " * depth + f"{kind} block of 0:{band.rows}, {band.row_bytes} bytes a row")
-    for stage in band.stages:
-        put(depth + 1, stage)
+    depth += 1
+    for k, stage in enumerate(band.stages):
+        inner = band.inner
+        if inner is not None and k == inner.first:
+            size = f"{inner.row_bytes} bytes each"
+            lines.append(
+                "  " * depth + f"for block of 0:{inner.rows}, {size}; all if these are few"
+            )
+        put(depth + (inner is not None and k in inner), stage)
+        if inner is not None and k == inner.last - 1:
+            for _, nest in inner.sums:
+                put(depth + 1, nest)
     for nest in band.ends:
         put(1, nest)
     return "\n".join(lines) + "\n"
@@ -203,8 +273,10 @@ def band_text(band: BandNest) -> str:
 
 def verify_band(band: BandNest) -> None:
     """Invariants: every nest is a valid one; every stage runs over rows, as many as all others."""
-    for nest in (*band.starts, *band.stages, *band.ends):
+    sums = () if band.inner is None else (nest for _, nest in band.inner.sums)
+    for nest in (*band.starts, *band.stages, *band.ends, *sums):
         verify_nest(nest.direct if isinstance(nest, Contraction) else nest)
     for stage in band.stages:
         nest = stage.direct if isinstance(stage, Contraction) else stage
-        assert nest.ranged and _shared_extent(nest) == band.rows, "a stage without the band's rows"
+        rows = band.rows if band.shared or band.inner is None else band.inner.rows
+        assert nest.ranged and _shared_extent(nest) == rows, "a stage without the band's rows"

@@ -11,10 +11,11 @@ from functools import cached_property
 
 from . import object_code, target_cpu
 from .artifact import Array, Artifact, RequiredSize, encode
-from .donate import in_place, verify_in_place
+from .donate import are_in_place, in_place, verify_in_place
 from .dtypes import DType
 from .fuse import fuse_in_bands
 from .graph import Comp, Function, Requirement
+from .inner_bands import with_inner
 from .kernels import Kernels, verify_kernels
 from .lower import lower
 from .machine import Machine, host
@@ -48,6 +49,9 @@ class Build:
             if self.function.donated:
                 out = in_place(out, self.registers)
             out = in_passes(out, self.registers)
+            inner = with_inner(out, self.registers)
+            if are_in_place(inner, self.registers):
+                out = inner
             if VERIFY:
                 verify_kernels(out)
                 verify_in_place(out, self.registers)

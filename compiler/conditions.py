@@ -101,6 +101,15 @@ def known_if(test: Scalar, value: bool) -> dict[Scalar, bool]:
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt"}
 
 
+def conjuncts(test: Scalar) -> list[Scalar]:
+    """The tests that hold where `test` does, all of them asked in any case."""
+    match test:
+        case sc.Op("and", (a, b)):
+            return [*conjuncts(a), *conjuncts(b)]
+        case _:
+            return [test]
+
+
 def connective(name: str, a: Scalar, b: Scalar) -> Scalar:
     """`a and b` or `a or b`, a constant or repeated operand gone."""
     if a is b:

@@ -9,7 +9,7 @@ where every size being at least 0 proves them; everything else becomes a check a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 
 from .records import dataclass
@@ -216,6 +216,11 @@ def product(dims: tuple[Dim, ...]) -> Dim:
     for d in dims:
         out = out * d
     return out
+
+
+def strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Elements between neighbours along each dim of a dense array."""
+    return tuple(product(tuple(shape[d + 1 :])) for d in range(len(shape)))
 
 
 def atoms(d: Dim) -> Iterator[Atom]:

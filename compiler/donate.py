@@ -83,10 +83,22 @@ def is_direct(kernels: Kernels, c: Comp, p: Input, registers: Registers) -> bool
         inside = kernels.kernels[band.first : band.last]
         if any(_reads(x, p) for x in inside) and any(_may_fail(x) for x in inside):
             return False  # parts of a band are done again after a failure, from what it began with
+        others = (x for k, x in enumerate(inside, band.first) if k != own)
+        if band.is_inner(own) and any(_reads(x, p) for x in others):
+            return False  # they come back to a row of which a part is written already
     if not _reads(kernel, p):
         return True
     return _reads_before(kernel, c, p, after_sums=late) and (
         late or not _is_packed(kernel, registers)
+    )
+
+
+def are_in_place(kernels: Kernels, registers: Registers) -> bool:
+    """Whether every output that stands in a parameter's place may be written there."""
+    outputs = kernels.function.outputs
+    return all(
+        isinstance(c := outputs[o], Comp) and is_direct(kernels, c, p, registers)
+        for o, p in kernels.in_place
     )
 
 
@@ -178,7 +190,7 @@ def _with(kernels: Kernels, k: int, instead: tuple[Kernel, ...]) -> Kernels:
 
 def _moved(band: Band, by: int) -> Band:
     summed = frozenset(k + by for k in band.summed)
-    return Band(band.first + by, band.last + by, band.shared, summed)
+    return replace(band, first=band.first + by, last=band.last + by, summed=summed)
 
 
 # --------------------------------------------------------------------------- verifier

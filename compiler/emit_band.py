@@ -18,21 +18,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from . import fork_join, ir
+from .band_frame import (
+    ENTRY,
+    Code,
+    Stage,
+    at_least,
+    bytes_of,
+    panel_room,
+    row_bytes,
+)
 from .band_nests import BandNest
 from .dims import Dim, dim, product
 from .dtypes import BOOL
 from .emit import emit
-from .emit_packed import contraction_scratch, emit_rows
-from .emit_parallel import may_fail, operations, splittable
+from .emit_inner import InnerRows, inner_sizes, inner_stage
+from .emit_packed import emit_rows
+from .emit_parallel import operations, splittable
 from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Frame, Target
-from .instructions import I1, I8, I64
-from .llvm_vector import constant, intrinsic
+from .instructions import I64
+from .llvm_vector import constant
 from .loops import Buffer, Loop, Nest
 from .microkernel import POINTER, counted, minimum
 from .packed import Contraction
-from .plan import ALIGNMENT, MOST_PARTS
+from .plan import MOST_PARTS
 from .records import dataclass
 from .tile import Registers
 
@@ -93,16 +103,6 @@ def is_dear(b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest) ->
     return b.icmp_signed(">=", work, constant(I64, DEAR))
 
 
-def at_least(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return intrinsic(b, "llvm.smax", [x, y])
-
-
-def bytes_of(b: ir.IRBuilder, rows: ir.Value, row_bytes: ir.Value) -> ir.Value:
-    """Of so many rows, up to a multiple of the alignment."""
-    raw = b.add(b.mul(rows, row_bytes), constant(I64, ALIGNMENT - 1))
-    return b.and_(raw, constant(I64, -ALIGNMENT))
-
-
 def part_bytes(band: BandNest) -> Dim:
     """Of one part of all sums."""
     sums = (part for part, _ in band.room.parts.values())
@@ -114,11 +114,12 @@ def band_scratch(
 ) -> ir.Value:
     """The bytes that a thread needs."""
     sizes = sizes_of(b, size, band)
-    rows = b.select(sizes.banded, sizes.block, size(band.rows))  # else all rows are one block
+    in_blocks = b.and_(sizes.banded, b.not_(is_one_block(b, size, band)))
+    rows = b.select(in_blocks, sizes.block, size(band.rows))
     total = panel_room(b, size, band, registers)
     for slot in band.room.slots:
         total = b.add(total, bytes_of(b, rows, size(slot)))
-    return total
+    return total if band.inner is None else b.add(total, inner_sizes(b, size, band, rows).bytes)
 
 
 def emit_band(
@@ -134,14 +135,28 @@ def emit_band(
     common = (dims, param_count)
     starts = [emit(target, module, n, *common) for n in band.starts]
     ends = [emit(target, module, n, *common) for n in band.ends]
-    stages: list[_Stage] = []
+    stages: list[Stage] = []
     for stage in band.stages:
+        inner = None
+        if band.inner is not None and len(stages) in band.inner:
+            inner = band.room.inner
         if isinstance(stage, Contraction):
-            rows, whole = emit_rows(target, module, stage, *common, scratch)
-            stages.append(_Stage(rows, whole, 1, stage))
+            bounds = None if inner is None else inner.bounds
+            rows, whole = emit_rows(target, module, stage, *common, scratch, bounds)
+            ranges = 1 if inner is None else len(stage.direct.ranged)
+            stages.append(Stage(rows, whole, ranges, stage))
+        elif inner is not None:
+            stages.append(inner_stage(target, module, stage, *common, inner.bounds))
         else:
             stages.append(_nest_stage(target, module, band, stage, *common))
-    code = _Code(band, tuple(starts), tuple(stages), tuple(ends), param_count + output_count)
+    added: tuple[Stage, ...] = ()
+    if band.inner is not None and band.room.inner is not None:
+        bounds = band.room.inner.bounds
+        added = tuple(
+            inner_stage(target, module, n, *common, bounds, "columns") for _, n in band.inner.sums
+        )
+    outside = param_count + output_count
+    code = Code(band, tuple(starts), tuple(stages), tuple(ends), outside, added)
     part_nest = Nest(
         f"{band.name}_part", band.source, (), (), (), {}, (_ROWS, _NUMBER), _memory(band)
     )
@@ -159,9 +174,9 @@ def _nest_stage(
     nest: Nest,
     dims: Sequence[str],
     param_count: int,
-) -> _Stage:
+) -> Stage:
     if rows_of(nest) or not nest.loops or not splittable(nest):
-        return _Stage(emit(target, module, nest, dims, param_count), None, len(nest.ranged), nest)
+        return Stage(emit(target, module, nest, dims, param_count), None, len(nest.ranged), nest)
     # a sum over the rows: stage by stage, several threads share its results
     outermost = nest.loops[0]
     wide = replace(nest, ranged=(*nest.ranged, outermost.index))
@@ -169,7 +184,7 @@ def _nest_stage(
     own = Nest(f"{nest.name}_results", nest.source, (), (), (), {}, (outermost.index,))
     results = _Results(target, module, own, dims, param_count)
     results.run(part, band, len(nest.ranged))
-    return _Stage(part, None, len(nest.ranged), nest, results.function)
+    return Stage(part, None, len(nest.ranged), nest, results.function)
 
 
 _ROWS, _NUMBER = range(2)  # ranges of a part: its rows; its number, and how many rows a block has
@@ -180,99 +195,14 @@ def _memory(band: BandNest) -> Buffer:
     return Buffer(f"{band.name}_memory", BOOL, (), "block", 0, dim(0))
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """`rows` computes some rows, given as `ranges` equal pairs, and for a contraction memory;
-    `whole`, of a contraction, all of them. Where there is `results`, `rows` is given a range of the
-    outermost loop, too, and `results` computes all rows of such a range."""
-
-    rows: ir.Function
-    whole: ir.Function | None
-    ranges: int
-    nest: Nest | Contraction
-    results: ir.Function | None = None
-
-    @property
-    def may_fail(self) -> bool:
-        return isinstance(self.nest, Nest) and may_fail(self.nest)
-
-
-@dataclass(frozen=True)
-class _Code:
-    """The functions of a band. `outside` counts the pointers that all parts have in common."""
-
-    band: BandNest
-    starts: tuple[ir.Function, ...]
-    stages: tuple[_Stage, ...]
-    ends: tuple[ir.Function, ...]
-    outside: int
-
-
-class _Rows(Frame):
-    """What the code of a part, and that of the whole, have in common."""
-
-    def table(self, code: _Code) -> ir.Value:
-        """The table of pointers, with room for those of the band."""
-        b, band = self.b, code.band
-        many = code.outside + len(band.room.values) + len(band.room.parts)
-        with b.goto_entry_block():
-            table = b.alloca(ir.ArrayType(POINTER, many))
-        copy = [table, self.function.args[0], constant(I64, 8 * code.outside), constant(I1, 0)]
-        intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])
-        return table
-
-    def put(self, table: ir.Value, position: int, pointer: ir.Value) -> None:
-        self.b.store(pointer, self.b.gep(table, [constant(I64, position)], source_etype=POINTER))
-
-    def moved(self, pointer: ir.Value, by: ir.Value) -> ir.Value:
-        return self.b.gep(pointer, [by], source_etype=I8)
-
-    def point_to_sums(self, band: BandNest, table: ir.Value, number: ir.Value) -> None:
-        for part, whole in band.room.parts.values():
-            size = self.size(product(part.shape) * part.dtype.size)
-            place = self.b.add(self.size(whole.offset), self.b.mul(number, size))
-            self.put(table, part.position, self.moved(self.function.args[2], place))
-
-    def point_to_rows(
-        self,
-        band: BandNest,
-        table: ir.Value,
-        memory: ir.Value,
-        rows: ir.Value,
-        first: ir.Value,
-    ) -> None:
-        """The values of a block of `rows` rows from `first` on."""
-        b, places = self.b, []
-        at = memory
-        for slot in band.room.slots:
-            places.append(at)
-            at = self.moved(at, bytes_of(b, rows, self.size(slot)))
-        for value, slot_number in band.room.values:
-            row = row_bytes(band, value)
-            back = b.sub(constant(I64, 0), b.mul(first, self.size(row)))
-            self.put(table, value.position, self.moved(places[slot_number], back))
-
-    def entry(self, table: ir.Value) -> list[ir.Value]:
-        return [table, *self.function.args[1:_ENTRY]]
-
-    def checked(self, code: _Code, status: ir.Value) -> None:
-        """Leave with a failed status, where anything can fail."""
-        failed = self.b.icmp_signed("!=", status, constant(I64, 0))
-        with self.b.if_then(failed, likely=False):
-            self.b.ret(status)
-
-
-_ENTRY = 4  # pointers of every function
-
-
-class _Part(_Rows):
+class _Part(InnerRows):
     """`(…, low, high, number, block, memory)`: the rows from low to high, block by block; their
     sums are part `number`."""
 
-    def run(self, code: _Code) -> None:
+    def run(self, code: Code) -> None:
         b, band = self.b, code.band
         not_hot(self.function)
-        low, high, number, block, memory = self.function.args[_ENTRY:]
+        low, high, number, block, memory = self.function.args[ENTRY:]
         table = self.table(code)
         self.point_to_sums(band, table, number)
         entry = self.entry(table)
@@ -281,25 +211,33 @@ class _Part(_Rows):
             self.size(row_bytes(band, value))
         for slot in band.room.slots:
             self.size(slot)
+        self.make_sizes(band)
         for start in code.starts:
             b.call(start, entry)
         with counted(b, high, block, low) as at, self.scope():
             end = minimum(b, b.add(at, block), high)
-            self.point_to_rows(band, table, values, block, at)
-            for stage in code.stages:
+            left = self.point_to_rows(band, table, values, block, at)
+
+            def run(stage: Stage) -> None:
                 args = [*entry, *([at, end] * stage.ranges)]
                 if stage.whole is not None:
                     args.append(memory)
                 if stage.results is not None and isinstance(stage.nest, Nest):
                     args += [constant(I64, 0), self.size(stage.nest.loops[0].extent)]
-                status = b.call(stage.rows, args)
-                if stage.may_fail:
-                    self.checked(code, status)
+                self.check(stage, b.call(stage.rows, args))
+
+            def run_inner(stage: Stage, limits: Sequence[ir.Value]) -> None:
+                args = [*entry, *stage.bounds(limits, self.size)]
+                if stage.whole is not None:
+                    args.append(memory)
+                self.check(stage, b.call(stage.rows, args))
+
+            self.each_stage(code, run, table, left, (at, end), run_inner)
         b.ret(constant(I64, 0))
 
 
-class _Whole(_Rows):
-    def run(self, code: _Code, part: ir.Function, scratch: Dim) -> None:
+class _Whole(InnerRows):
+    def run(self, code: Code, part: ir.Function, scratch: Dim) -> None:
         b, band = self.b, code.band
         not_hot(self.function)
         none, one = constant(I64, 0), constant(I64, 1)
@@ -318,23 +256,22 @@ class _Whole(_Rows):
         with b.if_then(is_small), self.scope():
             block = at_least(b, rows, one)
             status = b.call(part, [*common, none, rows, none, block, memory])
-            if any(s.may_fail for s in code.stages):
-                self.checked(code, status)
+            self.check_part(code, status)
             ended(one)
         sizes = sizes_of(b, self.size, band)
         with b.if_then(b.not_(sizes.banded)), self.scope():
             table = self.table(code)
             self.point_to_sums(band, table, none)
             panels = panel_room(b, self.size, band, self.target.registers)
-            self.point_to_rows(band, table, self.moved(memory, panels), rows, none)
-            self.stage_by_stage(code, rows, self.entry(table))
+            left = self.point_to_rows(band, table, self.moved(memory, panels), rows, none)
+            self.stage_by_stage(code, rows, table, left)
             ended(one)
         work = self.size(sum((work_of(s.nest) for s in code.stages), dim(0)))
         self.in_parts(code, part, sizes, memory, work)
         ended(sizes.parts)
 
     def in_parts(
-        self, code: _Code, part: ir.Function, sizes: Sizes, memory: ir.Value, work: ir.Value
+        self, code: Code, part: ir.Function, sizes: Sizes, memory: ir.Value, work: ir.Value
     ) -> None:
         b, none = self.b, constant(I64, 0)
         common = list(self.function.args)
@@ -364,8 +301,11 @@ class _Whole(_Rows):
         again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
         with b.if_then(again), counted(b, sizes.parts, constant(I64, 1)) as number:
             status = b.call(part, [*common, *self.bounds(code.band, sizes, number), memory])
-            if any(s.may_fail for s in code.stages):
-                self.checked(code, status)
+            self.check_part(code, status)
+
+    def check_part(self, code: Code, status: ir.Value) -> None:
+        if any(s.may_fail for s in code.stages):
+            self.leave(status)
 
     def shared(self, part: ir.Function, entry: list[ir.Value], nest: Nest, loop: Loop) -> ir.Value:
         """Call `part` for all of a loop, on several threads if that pays."""
@@ -379,11 +319,13 @@ class _Whole(_Rows):
         high = minimum(self.b, self.b.add(low, sizes.part), self.size(band.rows))
         return [low, high, number, sizes.block]
 
-    def stage_by_stage(self, code: _Code, rows: ir.Value, entry: list[ir.Value]) -> None:
-        b, none = self.b, constant(I64, 0)
+    def stage_by_stage(self, code: Code, rows: ir.Value, table: ir.Value, left: ir.Value) -> None:
+        """All rows, every stage on all threads; `left` is where inner values may stand."""
+        b, none, entry = self.b, constant(I64, 0), self.entry(table)
         for start in code.starts:
             b.call(start, entry)
-        for stage in code.stages:
+
+        def run(stage: Stage) -> None:
             nest = stage.nest
             if stage.whole is not None:
                 status = b.call(stage.whole, entry)
@@ -393,8 +335,12 @@ class _Whole(_Rows):
                 status = self.shared(stage.rows, entry, nest, rows_of(nest)[0])
             else:
                 status = b.call(stage.rows, [*entry, *([none, rows] * stage.ranges)])
-            if stage.may_fail:
-                self.checked(code, status)
+            self.check(stage, status)
+
+        def run_inner(stage: Stage, limits: Sequence[ir.Value]) -> None:
+            self.run_on_all_threads(stage, limits, entry)
+
+        self.each_stage(code, run, table, left, (none, rows), run_inner)
 
 
 class _Results(Frame):
@@ -413,7 +359,7 @@ def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:
     not_hot(f)
     context, number, memory = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
-    types = [POINTER] * (1 + _ENTRY) + [I64] * 3
+    types = [POINTER] * (1 + ENTRY) + [I64] * 3
     failed, *rest = (
         b.load(b.gep(context, [constant(I64, k)], source_etype=I64), typ=t)
         for k, t in enumerate(types)
@@ -439,19 +385,3 @@ def work_of(stage: Nest | Contraction) -> Dim:
 def rows_of(nest: Nest) -> list[Loop]:
     """The loop over the rows, if it is one of the output."""
     return [loop for loop in nest.loops if loop.index in nest.ranged]
-
-
-def row_bytes(band: BandNest, value: Buffer) -> Dim:
-    return product(value.shape[band.shared :]) * value.dtype.size
-
-
-def panel_room(
-    b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest, registers: Registers
-) -> ir.Value:
-    """What the contractions' panels take at most."""
-    most: ir.Value = constant(I64, 0)
-    for stage in band.stages:
-        if isinstance(stage, Contraction):
-            both = contraction_scratch(b, size, stage, registers)
-            most = intrinsic(b, "llvm.smax", [most, both])
-    return most

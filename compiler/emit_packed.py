@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from . import ir, packed_direct, packed_plain, packed_task
+from .bounds import bounds_at, of_bounds
 from .dims import Dim, dim, product
 from .dtypes import BF16, DType
 from .emit import emit
@@ -62,21 +63,31 @@ def emit_rows(
     dims: Sequence[str],
     param_count: int,
     scratch: Dim,
+    bounds: int | None,
 ) -> tuple[ir.Function, ir.Function]:
     """Of a contraction in a band: the function of some rows, which is given memory for panels; and
-    that of all rows, on several threads."""
+    that of all rows, on several threads. Where `bounds` are in the table of pointers, they say
+    which inner rows these functions are about, and which rows the second one is."""
     nest = tile(replace(c.direct, name=f"{c.name}_direct"), target.registers)
     part = emit(target, module, nest, dims, param_count)
     everywhere = replace(nest, ranged=())
-    (row,) = (loop for loop in nest.loops if loop.index in nest.ranged)
-    every = replace(everywhere, name=f"{c.name}_all_direct")
-    direct = split(target, module, every, row, part, dims)
+    name = f"{c.name}_all_direct"
+    if bounds is None:
+        (row,) = (loop for loop in nest.loops if loop.index in nest.ranged)
+        direct = split(target, module, replace(everywhere, name=name), row, part, dims)
+    else:
+        pairs = len(nest.ranged)
+        direct = of_bounds(target, module, part, bounds, pairs, name, "nothing")
+        if pairs > 1:
+            name = f"{c.name}_direct_rows"
+            part = of_bounds(target, module, part, bounds, pairs, name, "rows")
     own = replace(_own(target, module, c, dims, param_count), direct=direct, direct_rows=part)
     memory = Buffer("panels", c.left.value.dtype, (), "block", 0, dim(0))
-    rows = _Task(target, module, replace(c.direct, block=memory), dims, param_count)
-    rows.run(c, own, None)
+    some = replace(c.direct, ranged=c.direct.ranged[:1], block=memory)
+    rows = _Task(target, module, some, dims, param_count)
+    rows.run(c, own, None, bounds)
     whole = _Task(target, module, replace(everywhere, name=f"{c.name}_all"), dims, param_count)
-    whole.run(c, own, scratch)
+    whole.run(c, own, scratch, bounds)
     return rows.function, whole.function
 
 
@@ -181,8 +192,11 @@ def _with_ranges(
 class _Task(Frame):
     """The function that all others call: it says what is to be done, in words on the stack."""
 
-    def run(self, c: Contraction, own: _Own, scratch: Dim | None) -> None:
-        """`scratch`: where the panels stand in the arena; None if they, and the rows, are given."""
+    def run(
+        self, c: Contraction, own: _Own, scratch: Dim | None, bounds: int | None = None
+    ) -> None:
+        """`scratch`: where the panels stand in the arena; None if they, and the rows, are given.
+        `bounds`: where the table has those of the ranged loops, if it has."""
         b, direct, shape = self.b, own.direct, own.shape
         not_hot(self.function)
         common = list(self.function.args[: len(packed_task.ENTRY)])
@@ -243,10 +257,25 @@ class _Task(Frame):
         for place in range(packed_task.AT_BATCH + max(1, len(c.batch))):
             loop = loops.get(place)
             number(packed_task.field(place, packed_task.EXTENT), 1 if loop is None else loop.extent)
+            words[packed_task.field(place, packed_task.END)] = self.size(
+                dim(1) if loop is None else loop.extent
+            )
             for which, by in enumerate(steps, packed_task.OUT_STEP):
                 number(
                     packed_task.field(place, which), 0 if loop is None else by.get(loop.index, 0)
                 )
+        if bounds is not None:
+            ranged = c.direct.ranged
+            limits = bounds_at(b, common[0], bounds)[-2 * len(ranged) :]
+            number(packed_task.PARTS, 1)
+            for k, index in enumerate(ranged):
+                (place,) = (p for p, loop in loops.items() if loop.index == index)
+                if k == 0:
+                    number(packed_task.FIRST, place)
+                if k == 0 and scratch is None:
+                    continue  # these are given
+                words[packed_task.field(place, packed_task.FROM)] = limits[2 * k]
+                words[packed_task.field(place, packed_task.END)] = limits[2 * k + 1]
         task = packed_task.stack(b, size)
         if own.shared is not None:
             operands, records = (

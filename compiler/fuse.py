@@ -24,6 +24,7 @@ from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
 from .layout import laid_out
 from .lower import lone_nest, preferred_tile
+from .outer_guards import with_outer_guards
 from .packed import contraction
 from .passes import with_row_sums
 from .scalar import Scalar
@@ -46,7 +47,7 @@ def fuse(fn: Function, registers: Registers) -> Kernels:
     fn = inline(fn)
     if registers.tuning.extraction:
         fn = inline(extract(fn))
-    fn = with_wide_products(laid_out(fn, registers))
+    fn = with_wide_products(laid_out(with_outer_guards(fn, registers), registers))
     return Kernels(fn, _grouped(fn, registers))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import scalar as sc
 from .graph import Comp, Function, Input, Node, operands
+from .inline import reads_of
 from .records import dataclass
 from .show import comp_text
 
@@ -29,22 +30,45 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Inner:
+    """Kernels of a band, from its kernel `first` up to its kernel `last`, that may run for some
+    values at a time of one index more: the one behind the band's rows, of their output; or, for one
+    in `summed`, the first that it sums over. What they read of each other, they read at the same
+    value of it."""
+
+    first: int
+    last: int
+    summed: frozenset[int]
+
+    def __contains__(self, kernel: int) -> bool:
+        return self.first <= kernel < self.last
+
+
+@dataclass(frozen=True)
 class Band:
     """The kernels from `first` up to `last`, which run one after another for some rows at a time,
     so that what one leaves is in the cache when the next reads it.
 
     The rows are the first `shared` indices of every kernel: of its output; or, for one in
     `summed`, of what it sums over: the sum is then made in parts. What they read of each other,
-    they read at the same row.
+    they read at the same row. Where rows are long, those of `inner` run for a part of one at a
+    time.
     """
 
     first: int
     last: int
     shared: int
     summed: frozenset[int]
+    inner: Inner | None = None
 
     def __contains__(self, kernel: int) -> bool:
         return self.first <= kernel < self.last
+
+    def is_inner(self, kernel: int) -> bool:
+        return self.inner is not None and kernel - self.first in self.inner
+
+    def is_inner_sum(self, kernel: int) -> bool:
+        return self.inner is not None and kernel - self.first in self.inner.summed
 
 
 @dataclass(frozen=True)
@@ -70,8 +94,13 @@ class Kernels:
             band = self.band(k)
             if band is not None and band.first == k:
                 rows = "row" if band.shared == 1 else f"{band.shared} indices"
-                lines.append(f"kernels {band.first} to {band.last - 1}, by the first {rows}:")
-            sums = ", in parts" if band is not None and k in band.summed else ""
+                by = f"by the first {rows}" if band.shared else "together"
+                lines.append(f"kernels {band.first} to {band.last - 1}, {by}:")
+            if band is not None and band.inner is not None and k == band.first + band.inner.first:
+                last = band.first + band.inner.last - 1
+                lines.append(f"kernels {k} to {last}, where rows are long by the next index:")
+            in_parts = band is not None and (k in band.summed or band.is_inner_sum(k))
+            sums = ", in parts" if in_parts else ""
             walk = "" if kernel.rows is None else ", in one pass"
             lines.append(f"kernel {k}{sums}{walk}:")
             lines += ["    " + line for c in kernel.comps for line in comp_text(c).split("\n")]
@@ -110,7 +139,8 @@ def verify_kernels(kernels: Kernels) -> None:
     input, or comes from an earlier kernel, or from an earlier member at the same indices; members
     of a kernel have the same output extents; scatters stand alone; bodies hold primitives only;
     every output is produced; bands do not overlap, and a kernel reads the sums of its own band in
-    no kernel of it but the one that makes them."""
+    no kernel of it but the one that makes them; inner kernels read each other at their own place,
+    and no sum that is not whole."""
     done: set[Node] = set(kernels.function.params)
     for kernel in kernels.kernels:
         made: set[Node] = set()
@@ -142,3 +172,12 @@ def verify_kernels(kernels: Kernels) -> None:
                 if isinstance(n, Comp):
                     early |= is_along(n, kernels.kernels[where])
                 assert early, "a sum is read before it is whole"
+        for k in filter(band.is_inner, range(band.first, band.last)):
+            for c in kernels.kernels[k].comps:
+                for r in reads_of(c):
+                    where = place.get(r.tensor, k) if isinstance(r.tensor, Comp) else k
+                    if where == k or not band.is_inner(where):
+                        continue
+                    assert not band.is_inner_sum(where), "a sum is read before it is whole"
+                    own = sc.index(c.rank if band.is_inner_sum(k) else band.shared)
+                    assert r.indices[band.shared] is own, "an inner kernel reads at another place"

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import product as product_of
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 from . import ranges
 from . import scalar as sc
 from .artifact import IndexCheck
-from .dims import Dim, dim, product
+from .dims import Dim, dim, strides
 from .dtypes import BOOL, F64, I64, DType
 from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
@@ -43,11 +44,14 @@ from .loops import (
     Update,
     Value,
 )
+from .merged_indices import distinct, mergeable, merged_extents
 from .plan import Program
 from .records import dataclass, field
 from .scalar import Scalar
 from .show import index_name, node_name
 from .tile import Preference, Registers, preference
+
+InnerIndex = Literal["output", "sum"]
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,16 @@ def lower(program: Program) -> LoopProgram:
     nests: list[Nest] = []
     for k, kernel in enumerate(program.kernels.kernels):
         band = program.kernels.band(k)
-        shared, summed = (0, False) if band is None else (band.shared, k in band.summed)
-        lowering = _Lowering(program.stored, kernel, checks, shared, summed)
+        stored, shared, summed = program.stored, 0, False
+        inner: InnerIndex | None = None
+        if band is not None:
+            shared, summed = band.shared, k in band.summed
+            if band.is_inner(k):
+                inner = "sum" if band.is_inner_sum(k) else "output"
+            room = program.rooms[band].inner
+            if room is not None and inner == "sum":
+                stored = {**stored, **{c: (s.part,) for c, s in room.sums.items()}}
+        lowering = _Lowering(stored, kernel, checks, shared, summed, inner)
         nests.append(lowering.nest(f"kernel{k}"))
     return LoopProgram(program, tuple(nests), tuple(checks))
 
@@ -87,19 +99,22 @@ def lone_nest(kernel: Kernel) -> Nest:
 
 
 def _lone_nest(kernel: Kernel) -> Nest:
+    return _Lowering(_anywhere(kernel), kernel, []).nest("alone")
+
+
+def inner_nest(kernel: Kernel, shared: int, inner: InnerIndex) -> Nest:
+    """The nest of an inner kernel of a band, wherever its operands live."""
+    return _Lowering(_anywhere(kernel), kernel, [], shared, False, inner).nest("inner")
+
+
+def _anywhere(kernel: Kernel) -> dict[Node, tuple[Buffer, ...]]:
     nodes = {n: None for c in kernel.comps for n in (c, *operands(c))}
-    stored = {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in nodes}
-    return _Lowering(stored, kernel, []).nest("alone")
+    return {n: (Buffer("", n.dtype, n.shape, "arena", 0, dim(0)),) for n in nodes}
 
 
 def preferred_tile(c: Comp, registers: Registers) -> Preference:
     """The tile that `c` wants when it stands alone, wherever its operands live."""
     return preference(lone_nest(Kernel((c,))), registers)
-
-
-def strides(shape: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Elements between neighbours along each dim of a dense array."""
-    return tuple(product(tuple(shape[d + 1 :])) for d in range(len(shape)))
 
 
 def settled(d: DType) -> DType:
@@ -120,6 +135,8 @@ class _Lowering:
     """In a band, how many of the first indices of the output, or, if `summed`, of the reduced
     ones, are its rows: they are merged into one, and with no other."""
     summed: bool = False
+    inner: InnerIndex | None = None
+    """In a band, whose index of it is the one of which the caller states a part, too."""
     known: dict[Node, Value] = field(default_factory=dict)
     loaded: dict[tuple[Node, Linear], Load] = field(default_factory=dict)
     """What members read at the place that they compute, once for all: one of them may be written
@@ -134,13 +151,13 @@ class _Lowering:
         if self.kernel.rows is not None:
             rank = self.kernel.rows
         numbers = self.numbered(rank)
-        merged = _mergeable(self.kernel.comps, numbers, rank) - self.rows(numbers)
-        self.extents = _merged_extents(self.kernel.comps, numbers, merged)
+        merged = mergeable(self.kernel.comps, numbers, rank) - self.rows(numbers)
+        self.extents = merged_extents(self.kernel.comps, numbers, merged)
         self.dropped = merged
         for c in self.kernel.comps:
             for k, n in numbers[c].items():
                 self.names.setdefault(n, index_name(c, k))
-        self.names = _distinct(self.names)
+        self.names = distinct(self.names)
         body: list[Statement] = []
         fills: list[Fill] = []
         if self.kernel.rows is not None:
@@ -159,13 +176,16 @@ class _Lowering:
 
     def rows(self, numbers: dict[Comp, dict[int, int]]) -> frozenset[int]:
         """The indices that count the rows of a band."""
-        if not self.shared:
-            return frozenset()
-        if not self.summed:
-            return frozenset({self.shared - 1})
-        return frozenset(
-            numbers[c][c.rank + self.shared - 1] for c in self.kernel.comps if c.reducer is not None
-        )
+        sums = [c for c in self.kernel.comps if c.reducer is not None]
+        if self.summed:
+            return frozenset(numbers[c][c.rank + self.shared - 1] for c in sums)
+        rows = {self.shared - 1} if self.shared else set()
+        match self.inner:
+            case "output":
+                rows.add(self.shared)
+            case "sum":
+                rows |= {numbers[c][c.rank] for c in sums}
+        return frozenset(rows)
 
     def numbered(self, rank: int) -> dict[Comp, dict[int, int]]:
         """For every member, its own index numbers to the nest's. Those that walk along the rows of
@@ -431,69 +451,3 @@ def _either(conjunctions: list[list[Value]]) -> Value:
     """The disjunction of conjunctions, as one value."""
     every = [reduce(lambda a, b: Apply("and", (a, b), BOOL), c) for c in conjunctions]
     return reduce(lambda a, b: Apply("or", (a, b), BOOL), every)
-
-
-# --------------------------------------------------------------------------- merging indices
-
-
-def _mergeable(
-    comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]], rank: int
-) -> frozenset[int]:
-    """The nest's indices that every access walks as rows of the index to their right: i and i + 1
-    with stride(i) = extent(i + 1) · stride(i + 1), neither used as a number. The last of the
-    output's, of which there are `rank`, stays apart from those of sums."""
-    apart: set[int] = {rank - 1}  # cannot be merged with the index to the right
-    for c in comps:
-        own = numbers[c]
-        last = {c.rank - 1, len(c.extents) - 1} if c.target is None else {len(c.extents) - 1}
-        apart |= {own[k] for k in last if k >= 0}
-        roots = (c.body, *(c.target or ()))
-        inside = {
-            a
-            for x in sc.postorder(roots)
-            if not isinstance(x, sc.Read)
-            for a in sc.children(x)
-            if isinstance(a, sc.Affine)
-        }
-        inside |= {r for r in roots if isinstance(r, sc.Affine)}
-        for form in inside:
-            for k, _ in form.terms:
-                apart |= {own[k], own[k] - 1}
-        for x in sc.reads(roots):
-            if x.tensor in comps:
-                continue
-            total: dict[int, Dim] = {}
-            for at, step in zip(x.indices, strides(x.tensor.shape), strict=True):
-                if isinstance(at, sc.Affine):
-                    for k, cf in at.terms:
-                        total[k] = total.get(k, dim(0)) + cf * step
-            for k in range(len(c.extents) - 1):
-                here, right = total.get(k, dim(0)), total.get(k + 1, dim(0))
-                if here != right * c.extents[k + 1]:
-                    apart.add(own[k])
-    every = {n for c in comps for n in numbers[c].values()}
-    return frozenset(every - apart)
-
-
-def _merged_extents(
-    comps: Sequence[Comp], numbers: dict[Comp, dict[int, int]], merged: frozenset[int]
-) -> dict[int, Dim]:
-    """The extents of the indices that are left; those of extent 1 are not."""
-    out: dict[int, Dim] = {}
-    for c in comps:
-        room = dim(1)
-        for k, e in enumerate(c.extents):
-            room = room * e
-            if numbers[c][k] not in merged:
-                if room.const != 1:
-                    out[numbers[c][k]] = room
-                room = dim(1)
-    return out
-
-
-def _distinct(names: dict[int, str]) -> dict[int, str]:
-    """The same names, a number added where one repeats."""
-    out: dict[int, str] = {}
-    for k, name in names.items():
-        out[k] = name if name not in out.values() else f"{name}_{k}"
-    return out

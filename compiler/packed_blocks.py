@@ -49,9 +49,11 @@ from .packed_task import (
     DIRECT_DIMS,
     DIRECT_ROWS,
     DIRECT_ROWS_CALL,
+    END,
     ENTRY,
     EXTENT,
     FIRST,
+    FROM,
     INNER,
     LEFT,
     LEFT_BYTES,
@@ -71,6 +73,7 @@ from .packed_task import (
     contract_rows,
     each_index,
     field,
+    length,
     product_of_batches,
     range_at,
     stack,
@@ -128,7 +131,7 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
     count, sums = b.load(threads(module), typ=I64), word(b, task, PARTS)
     several = b.icmp_signed(">=", work, constant(I64, way.worth_sharing))
     count = b.select(several, count, constant(I64, 1))
-    batch, window, n, m, outer, _ = (word(b, task, field(k, EXTENT)) for k in _SHARED)
+    batch, window, n, m, outer, _ = (length(b, task, k) for k in _SHARED)
     summed = b.icmp_signed(">", sums, constant(I64, 1))
     # the first range that can be shared out is: by which steps, and in how many parts. Every part
     # packs what it needs of the other operand: few parts, except of a batch
@@ -147,7 +150,7 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
     parts, rest = constant(I64, 1), constant(I1, 1)
     words = stack(b, _SHARES + len(_SHARED))
     for place, (can_be, step, number) in ways.items():
-        x, by = word(b, task, field(place, EXTENT)), constant(I64, step)
+        x, by = length(b, task, place), constant(I64, step)
         shared = b.and_(rest, can_be)
         rest = b.and_(rest, b.not_(can_be))
         share = b.mul(up(b, up(b, x, number), by), by)
@@ -157,8 +160,9 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
         b.store(share, b.gep(words, [at], source_etype=I64))
     b.store(constant(I64, FINE), words)
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
-    for k in range(len(_SHARED)):
-        b.store(constant(I64, 0), b.gep(words, [constant(I64, _FIRST + k)], source_etype=I64))
+    for k, place in enumerate(_SHARED):
+        first = word(b, task, field(place, FROM))
+        b.store(first, b.gep(words, [constant(I64, _FIRST + k)], source_etype=I64))
     memory = word(b, task, PANELS, POINTER)
     b.call(parallel(module), [part, words, parts, word(b, task, BYTES), memory])
     failed = b.icmp_signed("!=", word(b, words, _FAILED), constant(I64, FINE))
@@ -236,9 +240,8 @@ def _contract_rows(module: ir.Module, way: Way, part: ir.Function) -> None:
     b.store(constant(I64, FINE), words)
     for k, place in enumerate(_SHARED):
         here = b.icmp_signed("==", word(b, task, FIRST), constant(I64, place))
-        whole = word(b, task, field(place, EXTENT))
-        first = b.select(here, low, constant(I64, 0))
-        share = b.select(here, b.sub(high, low), whole)
+        first = b.select(here, low, word(b, task, field(place, FROM)))
+        share = b.select(here, b.sub(high, low), length(b, task, place))
         for at, x in ((_FIRST + k, first), (_SHARES + k, share)):
             b.store(x, b.gep(words, [constant(I64, at)], source_etype=I64))
     b.call(part, [words, constant(I64, 0), memory])
@@ -273,11 +276,11 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
         put(b.add(at, constant(I64, AT_BATCH)), none, one)
     outer: dict[int, tuple[ir.Value, ir.Value]] = {}
     for k, place in enumerate(_SHARED):
-        share, whole = word(b, words, _SHARES + k), extent(place)
-        all_of_it = b.icmp_signed(">=", share, whole)
+        share = word(b, words, _SHARES + k)
+        all_of_it = b.icmp_signed(">=", share, length(b, task, place))
         low = b.select(all_of_it, none, b.mul(number, share))
         low = b.add(low, word(b, words, _FIRST + k))
-        outer[place] = low, minimum(b, b.add(low, share), whole)
+        outer[place] = low, minimum(b, b.add(low, share), word(b, task, field(place, END)))
     inner = word(b, task, INNER)
     depths = [b.sub(high, low) for low, high in (outer[place] for place in _SUMMED)]
     summed = b.icmp_signed(">", word(b, task, PARTS), one)

@@ -55,12 +55,13 @@ AS_IT_IS, ALONG_ITSELF, ALONG_SUM = range(1, 4)
 RIGHT = LEFT + SIDE
 RECORDS = RIGHT + SIDE
 # … then a record for each loop
-EXTENT, OUT_STEP, LEFT_STEP, RIGHT_STEP, RECORD = range(5)
+# its extent; by how many elements it moves what; what of it the task covers: FROM up to END
+EXTENT, OUT_STEP, LEFT_STEP, RIGHT_STEP, FROM, END, RECORD = range(7)
 AT_COLUMNS, AT_ROWS, AT_OUTER, AT_LAST, AT_WINDOW, AT_BATCH = range(
     6
 )  # its place; the reduced loops outside in
 LOOP_NAMES = ("columns", "rows", "outside", "last")
-FIELD_NAMES = ("extent", "out", "left", "right")
+FIELD_NAMES = ("extent", "out", "left", "right", "from", "end")
 DIM_NAMES = [f"{loop}_{what}" for loop in LOOP_NAMES for what in FIELD_NAMES]  # of RECORDS
 
 
@@ -81,6 +82,11 @@ def loops_of(c: Contraction) -> dict[int, Loop]:
     found |= dict.fromkeys([AT_OUTER] if outer else [], *outer)
     found |= {} if c.window is None else {AT_WINDOW: c.window}
     return found | {AT_BATCH + k: loop for k, loop in enumerate(c.batch)}
+
+
+def length(b: ir.IRBuilder, task: ir.Value, place: int) -> ir.Value:
+    """Of what the task covers of a loop."""
+    return b.sub(word(b, task, field(place, END)), word(b, task, field(place, FROM)))
 
 
 def word(b: ir.IRBuilder, base: ir.Value, k: int, t: ir.Type = I64) -> ir.Value:

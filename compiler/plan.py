@@ -43,6 +43,26 @@ class Lifetime:
 
 
 @dataclass(frozen=True)
+class InnerSum:
+    """Where the sum of some inner rows is made, if these are not all, and where the whole is."""
+
+    part: Buffer
+    whole: Buffer
+
+
+@dataclass(frozen=True)
+class InnerRoom:
+    """What the inner kernels of a band keep: `slots` and `values` as in the band itself, for each
+    inner row of each row. From `bounds` on, the table of pointers has four words more: the first
+    and one past the last row, and inner row."""
+
+    slots: tuple[Dim, ...]
+    values: tuple[tuple[Buffer, int], ...]
+    sums: Mapping[Comp, InnerSum]
+    bounds: int
+
+
+@dataclass(frozen=True)
 class BandRoom:
     """What a band keeps. `slots` are the bytes of one row in each of its pieces of memory; each
     of `values` lives in one of them. Of `parts`, the sums so far: those of one part, and where all
@@ -51,6 +71,7 @@ class BandRoom:
     slots: tuple[Dim, ...]
     values: tuple[tuple[Buffer, int], ...]
     parts: Mapping[Comp, tuple[Buffer, Buffer]]
+    inner: InnerRoom | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,7 @@ class Program:
             dims = ", ".join(str(d) for d in b.shape)
             where = f"at {b.offset}" if b.space == "arena" else f"{b.space} {b.position}"
             if b.space == "band":
-                where = f"{self._slot(b)} bytes for each row of the band"
+                where = self._in_band(b)
             if b.space == "param" and b.name in replaced:
                 where += ", donated"
             lines.append(f"  {b.name}: {b.dtype}[{dims}]  {where}{self._span(b)}")
@@ -91,8 +112,16 @@ class Program:
             lines.append(f"  kernel {k}: {', '.join(made)}")
         return "\n".join(lines) + "\n"
 
-    def _slot(self, b: Buffer) -> Dim:
-        return next(r.slots[k] for r in self.rooms.values() for v, k in r.values if v is b)
+    def _in_band(self, b: Buffer) -> str:
+        for room in self.rooms.values():
+            for v, k in room.values:
+                if v is b:
+                    return f"{room.slots[k]} bytes for each row of the band"
+            inner = room.inner
+            for v, k in () if inner is None else inner.values:
+                if inner is not None and v is b:
+                    return f"{inner.slots[k]} bytes for each inner row of the band"
+        raise KeyError(b.name)
 
     def _span(self, b: Buffer) -> str:
         return next((f"  kernels {t.first}–{t.last}" for t in self.lifetimes if t.buffer is b), "")
@@ -134,7 +163,10 @@ class _Placing:
         self.rooms = {band: _Room() for band in kernels.bands}
 
     def program(self) -> Program:
-        rooms = {band: room.done() for band, room in self.rooms.items()}
+        rooms = {
+            band: room.done(None if band.inner is None else self.position(room))
+            for band, room in self.rooms.items()
+        }
         return Program(self.kernels, self.stored, tuple(self.lifetimes), self.memory.end, rooms)
 
     def place(self, c: Comp, k: int) -> None:
@@ -143,30 +175,71 @@ class _Placing:
         summed = band is not None and k in band.summed
         if band is not None and summed and c.reducer is not None:
             self.parts(c, band)
+        if band is not None and band.is_inner_sum(k):
+            self.inner_sum(c, k, band)
+            return
         if c in self.stored or self.in_registers(c, k):
             return
         until = last.get(c, k)
         name = _fresh(c.name or "t", self.taken)
         old = _replaced(c, kernel, k, self.stored, last)
-        if band is not None and until in band and (not summed or is_along(c, kernel)):
+        if band is not None and band.is_inner(k) and band.is_inner(until):
             room = self.rooms[band]
-            slot = room.memory.place(product(c.shape[band.shared :]) * c.dtype.size, k, until, old)
+            size = product(c.shape[band.shared + 1 :]) * c.dtype.size
+            slot = room.inner.place(size, k, until, old)
             buffer = Buffer(name, c.dtype, c.shape, "band", self.position(room), dim(0))
-            room.values.append((buffer, slot))
-            room.memory.slots[slot].holds = buffer
+            room.inner_values.append((buffer, slot))
+            room.inner.slots[slot].holds = buffer
+        elif band is not None and until in band and (not summed or is_along(c, kernel)):
+            buffer = self.in_band(c, name, k, until, band, old)
         else:
-            # a value from outside a band is needed as long as the band runs
-            begin = k if band is None else band.first
-            within = self.kernels.band(until)
-            until = until if within is None else within.last - 1
-            size = _bytes(c.shape, c.dtype.size)
-            slot = self.memory.place(size, begin, until, old if band is None else None)
-            offset = self.memory.slots[slot].offset
-            buffer = Buffer(name, c.dtype, c.shape, "arena", 0, offset)
-            self.memory.slots[slot].holds = buffer
-            over = old if old is not None and old.offset == buffer.offset else None
-            self.lifetimes.append(Lifetime(buffer, begin, until, over))
+            buffer = self.in_arena(c, name, k, until, old)
         self.stored[c] = (buffer,)
+
+    def in_arena(self, c: Comp, name: str, k: int, until: int, old: Buffer | None = None) -> Buffer:
+        # a value from outside a band is needed as long as the band runs
+        band, within = self.kernels.band(k), self.kernels.band(until)
+        begin = k if band is None else band.first
+        until = until if within is None else within.last - 1
+        size = _bytes(c.shape, c.dtype.size)
+        slot = self.memory.place(size, begin, until, old if band is None else None)
+        offset = self.memory.slots[slot].offset
+        buffer = Buffer(name, c.dtype, c.shape, "arena", 0, offset)
+        self.memory.slots[slot].holds = buffer
+        over = old if old is not None and old.offset == buffer.offset else None
+        self.lifetimes.append(Lifetime(buffer, begin, until, over))
+        return buffer
+
+    def in_band(
+        self, c: Comp, name: str, k: int, until: int, band: Band, old: Buffer | None
+    ) -> Buffer:
+        """Room for the rows of a band, from kernel `k` to `until`. Inner kernels take turns: what
+        one of them makes or reads is there as long as all of them run."""
+        room, inner = self.rooms[band], band.inner
+        if inner is not None:
+            if band.is_inner(k):
+                k, old = band.first + inner.first, None
+            if band.is_inner(until):
+                until = band.first + inner.last - 1
+        size = product(c.shape[band.shared :]) * c.dtype.size
+        slot = room.memory.place(size, k, until, old)
+        buffer = Buffer(name, c.dtype, c.shape, "band", self.position(room), dim(0))
+        room.values.append((buffer, slot))
+        room.memory.slots[slot].holds = buffer
+        return buffer
+
+    def inner_sum(self, c: Comp, k: int, band: Band) -> None:
+        """Room for a sum over inner rows, and for that over some of them."""
+        room, until = self.rooms[band], self.last.get(c, k)
+        if c not in self.stored:
+            name = _fresh(c.name or "t", self.taken)
+            if until in band:
+                self.stored[c] = (self.in_band(c, name, k, until, band, None),)
+            else:
+                self.stored[c] = (self.in_arena(c, name, k, until),)
+        name = _fresh(f"{c.name or 't'}_part", self.taken)
+        part = Buffer(name, c.dtype, c.shape, "band", self.position(room), dim(0))
+        room.sums[c] = InnerSum(part, self.stored[c][0])
 
     def in_registers(self, c: Comp, k: int) -> bool:
         """Whether `c` of kernel `k`, which is no output, has no place: nothing else reads it, and
@@ -193,7 +266,7 @@ class _Placing:
     def position(self, room: _Room) -> int:
         """The next one in the table of pointers, behind what the caller gives."""
         fn = self.kernels.function
-        return len(fn.params) + len(fn.outputs) + len(room.values) + len(room.parts)
+        return len(fn.params) + len(fn.outputs) + room.many
 
 
 @dataclass
@@ -231,9 +304,23 @@ class _Room:
     memory: _Memory = field(default_factory=lambda: _Memory([], dim(0)))
     values: list[tuple[Buffer, int]] = field(default_factory=list)
     parts: dict[Comp, tuple[Buffer, Buffer]] = field(default_factory=dict)
+    inner: _Memory = field(default_factory=lambda: _Memory([], dim(0)))
+    inner_values: list[tuple[Buffer, int]] = field(default_factory=list)
+    sums: dict[Comp, InnerSum] = field(default_factory=dict)
 
-    def done(self) -> BandRoom:
-        return BandRoom(tuple(s.size for s in self.memory.slots), tuple(self.values), self.parts)
+    @property
+    def many(self) -> int:
+        """Pointers."""
+        return len(self.values) + len(self.parts) + len(self.inner_values) + len(self.sums)
+
+    def done(self, bounds: int | None) -> BandRoom:
+        """`bounds`: where the bounds of inner rows stand, if there are any."""
+        inner = None
+        if bounds is not None:
+            slots = tuple(s.size for s in self.inner.slots)
+            inner = InnerRoom(slots, tuple(self.inner_values), self.sums, bounds)
+        slots = tuple(s.size for s in self.memory.slots)
+        return BandRoom(slots, tuple(self.values), self.parts, inner)
 
 
 def _replaced(

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
-from .dims import Dim, dim, product
+from .dims import Dim, dim, product, strides
 from .loops import (
     Accumulator,
     Fill,
@@ -37,7 +37,6 @@ from .loops import (
     postorder,
     values_of,
 )
-from .lower import strides
 from .records import dataclass
 
 _POINTS_BLOCK = 256  # threads a block where each has an element of its own

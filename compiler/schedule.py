@@ -61,7 +61,11 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
         own = lowered.nests[band.first : band.last]
         tiled = asked_ahead([_scheduled(n, registers) for n in own])
         made = band_nest(band, own, tiled, program.rooms[band], registers.tuning.band_bytes)
-        nests.append(replace(made, ends=tuple(tile(n, registers) for n in made.ends)))
+        made = replace(made, ends=tuple(tile(n, registers) for n in made.ends))
+        if made.inner is not None:
+            sums = tuple((s, tile(n, registers)) for s, n in made.inner.sums)
+            made = replace(made, inner=replace(made.inner, sums=sums))
+        nests.append(made)
         k = band.last
     return Schedule(program, tuple(nests), lowered.checks, registers)
 

@@ -1,0 +1,235 @@
+"""The inner kernels of a band as code: where rows are long, for a part of one at a time.
+
+In: a band's functions, and rows of it. Out: code that runs the inner stages over these rows: in one
+go where all that they keep is small; else row by row, for a block of inner rows at a time, what
+each brings to a sum added to what there is so far. How many inner rows a block has depends on the
+sizes alone: so do the bits of these sums. Left to others: the stages themselves, the other stages
+(`emit_band`).
+
+The functions of inner kernels find the bounds of rows and inner rows in the table of pointers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from . import fork_join, ir
+from .band_frame import Code, Rows, Stage, at_least, bytes_of
+from .band_nests import BandNest, InnerNest
+from .bounds import Given, of_bounds
+from .dims import Dim, product
+from .emit import emit
+from .emit_parallel import operations, splittable
+from .frame import Target
+from .instructions import I64
+from .llvm_vector import constant
+from .loops import Buffer, Nest
+from .microkernel import counted, minimum
+from .plan import InnerRoom
+from .records import dataclass
+
+WHOLE = 5 << 18
+"""Bytes that inner kernels may keep for all inner rows of a row."""
+
+OUTSIDE = 1
+"""How many times what inner kernels read and write elsewhere they may keep, too: where their
+operands are as large, there is little to spare."""
+
+BLOCK = 1 << 20
+"""Bytes that they keep for a block of inner rows, else."""
+
+LEAST = 128
+"""Inner rows of a block: every block has the operands of its products packed again."""
+
+
+@dataclass(frozen=True)
+class InnerSizes:
+    """How many inner rows run at a time, whether these are all, and the bytes that it takes."""
+
+    block: ir.Value
+    whole: ir.Value
+    bytes: ir.Value
+
+
+def inner_sizes(
+    b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest, rows: ir.Value
+) -> InnerSizes:
+    """Those for so many rows of the band."""
+    inner, room = _parts_of(band)
+    one = constant(I64, 1)
+    extent, row = size(inner.rows), at_least(b, size(inner.row_bytes), one)
+    outside = b.mul(size(inner.outside), constant(I64, OUTSIDE))
+    most = at_least(b, outside, constant(I64, WHOLE))
+    whole = b.icmp_signed("<=", b.mul(extent, row), most)
+    each = at_least(b, b.sdiv(constant(I64, BLOCK), row), constant(I64, LEAST))
+    each = minimum(b, b.and_(each, constant(I64, -16)), extent)
+    block = at_least(b, b.select(whole, extent, each), one)
+    at_once = b.select(whole, b.mul(rows, extent), block)
+    total = constant(I64, 0)
+    for slot in room.slots:
+        total = b.add(total, bytes_of(b, at_once, size(slot)))
+    for s in room.sums.values():
+        total = b.add(total, bytes_of(b, one, size(_sum_bytes(band, s.part))))
+    return InnerSizes(block, whole, total)
+
+
+def _parts_of(band: BandNest) -> tuple[InnerNest, InnerRoom]:
+    assert band.inner is not None and band.room.inner is not None
+    return band.inner, band.room.inner
+
+
+def _sum_bytes(band: BandNest, part: Buffer) -> Dim:
+    return product(part.shape[band.shared :]) * part.dtype.size
+
+
+class InnerRows(Rows):
+    """What a part of a band and the whole have in common: how stages follow each other."""
+
+    def each_stage(
+        self,
+        code: Code,
+        run: Callable[[Stage], None],
+        table: ir.Value,
+        left: ir.Value,
+        rows: tuple[ir.Value, ir.Value],
+        run_inner: Callable[[Stage, Sequence[ir.Value]], None],
+    ) -> None:
+        """All stages in order, for these rows; `left` is memory for what inner ones keep."""
+        inner = code.band.inner
+        for k, stage in enumerate(code.stages):
+            if inner is None or k not in inner:
+                run(stage)
+            elif k == inner.first:
+                self.inner_stages(code, table, left, rows, run_inner)
+
+    def make_sizes(self, band: BandNest) -> None:
+        """All sizes, where every block finds them."""
+        if band.inner is None:
+            return
+        inner, room = _parts_of(band)
+        for v, _ in room.values:
+            self.size(_row_bytes(band, v))
+        for s in room.sums.values():
+            self.size(_sum_bytes(band, s.part))
+        for d in (inner.rows, inner.row_bytes, inner.outside, *room.slots):
+            self.size(d)
+
+    def inner_stages(
+        self,
+        code: Code,
+        table: ir.Value,
+        memory: ir.Value,
+        bounds: tuple[ir.Value, ir.Value],
+        run: Callable[[Stage, Sequence[ir.Value]], None],
+    ) -> None:
+        """All inner stages for these rows: `run` is given each with its bounds. `memory` is where
+        their values may stand."""
+        b, band = self.b, code.band
+        inner, room = _parts_of(band)
+        low, high = bounds
+        one, none = constant(I64, 1), constant(I64, 0)
+        rows = self.size(inner.rows)
+        sizes = inner_sizes(b, self.size, band, b.sub(high, low))
+        step = b.select(sizes.whole, at_least(b, b.sub(high, low), one), one)
+        at_once = b.select(sizes.whole, b.mul(b.sub(high, low), rows), sizes.block)
+        wholes = [self.place_of(s.whole, table) for s in room.sums.values()]
+        with counted(b, high, step, low) as row, self.scope():
+            end = minimum(b, b.add(row, step), high)
+            # no inner row at all: sums of nothing are made, too
+            with counted(b, at_least(b, rows, one), sizes.block) as at, self.scope():
+                limits = row, end, at, minimum(b, b.add(at, sizes.block), rows)
+                for k, x in enumerate(limits):
+                    self.put(table, room.bounds + k, x)
+                first = b.add(b.mul(row, rows), at)
+                left = self.point_to(band, table, memory, at_once, first)
+                is_first = b.icmp_signed("==", at, none)
+                for s, whole in zip(room.sums.values(), wholes, strict=True):
+                    size = self.size(_sum_bytes(band, s.part))
+                    own = self.moved(left, b.sub(none, b.mul(row, size)))
+                    self.put(table, s.part.position, b.select(is_first, whole, own))
+                    left = self.moved(left, bytes_of(b, one, size))
+                for stage in code.stages[inner.first : inner.last]:
+                    run(stage, limits)
+                with b.if_then(b.not_(is_first)):
+                    for added, (_, nest) in zip(code.added, inner.sums, strict=True):
+                        run(added, [row, end, none, self.size(nest.loops[1].extent)])
+
+    def point_to(
+        self,
+        band: BandNest,
+        table: ir.Value,
+        memory: ir.Value,
+        rows: ir.Value,
+        first: ir.Value,
+    ) -> ir.Value:
+        """The values of so many inner rows from `first` on; what of the memory is left."""
+        b, (_, room) = self.b, _parts_of(band)
+        places = []
+        for slot in room.slots:
+            places.append(memory)
+            memory = self.moved(memory, bytes_of(b, rows, self.size(slot)))
+        for value, slot_number in room.values:
+            back = b.mul(first, self.size(_row_bytes(band, value)))
+            back = b.sub(constant(I64, 0), back)
+            self.put(table, value.position, self.moved(places[slot_number], back))
+        return memory
+
+    def place_of(self, buffer: Buffer, table: ir.Value) -> ir.Value:
+        """Where a buffer starts that all inner rows share."""
+        if buffer.space == "arena":
+            return self.moved(self.function.args[2], self.size(buffer.offset))
+        position = buffer.position + (self.param_count if buffer.space == "output" else 0)
+        return self.pointer_at(table, position)
+
+    def run_on_all_threads(
+        self, stage: Stage, limits: Sequence[ir.Value], entry: Sequence[ir.Value]
+    ) -> None:
+        """An inner stage between these bounds, which the table has, too."""
+        b = self.b
+        if stage.whole is not None:
+            b.call(stage.whole, entry)
+        elif stage.parts is None or stage.shared is None:
+            self.check(stage, b.call(stage.rows, [*entry, *stage.bounds(limits, self.size)]))
+        else:
+            assert isinstance(stage.nest, Nest)
+            low, high = stage.bounds(limits, self.size)[-2:]
+            stated = stage.nest.ranged[: stage.ranges]
+            every = [loop for loop in stage.nest.every_loop if loop.index in stated]
+            many = self.size(product(tuple(loop.extent for loop in every)))
+            work = b.sdiv(self.size(operations(stage.nest)), at_least(b, many, constant(I64, 1)))
+            rows = b.mul(b.sub(limits[1], limits[0]), b.sub(limits[3], limits[2]))
+            words = [b.sub(high, low), constant(I64, stage.shared.step), b.mul(work, rows)]
+            b.call(fork_join.share(b.module), [stage.parts, *entry, *words])
+
+
+def _row_bytes(band: BandNest, value: Buffer) -> Dim:
+    return product(value.shape[band.shared + 1 :]) * value.dtype.size
+
+
+# --------------------------------------------------------------------------- functions
+
+
+def inner_stage(
+    target: Target,
+    module: ir.Module,
+    nest: Nest,
+    dims: Sequence[str],
+    param_count: int,
+    bounds: int,
+    given: Given = "inner",
+) -> Stage:
+    """The stage of a nest over rows and inner rows (or, `given` others, columns of a sum); the
+    table has their bounds, too."""
+    pairs, own = len(nest.ranged), nest.ranged[-1]
+    loops = {loop.index: loop for loop in nest.loops}
+    shared = loops.get(own) if splittable(nest) else None
+    if shared is None and splittable(nest):  # a sum over inner rows: its results are shared out
+        shared = next((loop for loop in nest.loops if loop.index not in nest.ranged), None)
+        if shared is not None:
+            nest, given = replace(nest, ranged=(*nest.ranged, shared.index)), "results"
+    rows = emit(target, module, nest, dims, param_count)
+    if shared is None:
+        return Stage(rows, None, pairs, nest)
+    parts = of_bounds(target, module, rows, bounds, pairs, f"{nest.name}_shared", given)
+    return Stage(rows, None, pairs, nest, None, parts, shared)

@@ -1,0 +1,243 @@
+"""Inner kernels of a band: those that may run for a part of a long row at a time.
+
+In: `Kernels` with bands. Out: the same, where kernels of a band that share one index more than its
+rows stand next to each other, if that spares the room of whole tables. Left to others: where their
+values live (`plan`), how long a row is at run time, and what then runs (`emit_inner`).
+
+Attention makes a table of scores for every head, as large as the square of its length. Its kernels
+share the rows of that table, too: what is made and read at one of them needs room for some of them
+only, and a sum over them is added up as they come. Such a table begins with a product of two
+operands that both depend on the band's rows; one with a matrix that all rows share would have that
+packed anew for every part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from . import scalar as sc
+from .dims import Dim, product
+from .graph import REDUCERS, Node, operands
+from .inline import reads_of
+from .kernels import Band, Inner, Kernel, Kernels
+from .loops import Reduce
+from .lower import InnerIndex, inner_nest, lone_nest
+from .packed import contraction
+from .packed_strip import with_strip
+from .records import dataclass, field
+from .tile import Registers
+
+_TYPICAL = 512  # of a named dim, to compare sizes
+
+
+def with_inner(kernels: Kernels, registers: Registers) -> Kernels:
+    """The bands with their inner kernels; or, where none has any, a band of inner kernels alone."""
+    formed = {band: _best(kernels, band, registers) for band in kernels.bands}
+    found = {band: best for band, best in formed.items() if best is not None}
+    if not found:
+        summed = frozenset(k for band in kernels.bands for k in band.summed)
+        everything = Band(0, len(kernels.kernels), 0, summed)
+        best = _best(kernels, everything, registers)
+        found = {} if best is None else {everything: best}
+    return _arranged(kernels, found) if found else kernels
+
+
+def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
+    """The kernels of these bands in their new order. Where inner kernels are a band of their own,
+    what they leave of others stays one."""
+    own = kernels.kernels
+    of = {kernel: kernels.band(k) for k, kernel in enumerate(own)}
+    summed = {own[k] for band in kernels.bands for k in band.summed}
+    order: list[tuple[Band | None, Kernel]] = []
+    done = 0
+    for band, forming in found.items():
+        order += [(of[kernel], kernel) for kernel in own[done : band.first]]
+        for kernel in forming.order:
+            order.append(
+                (band if band.shared or kernel in forming.inner else of.get(kernel), kernel)
+            )
+        done = band.last
+    order += [(of[kernel], kernel) for kernel in own[done:]]
+    bands: list[Band] = []
+    first = 0
+    for old, group in groupby(order, key=lambda member: member[0]):
+        members = [kernel for _, kernel in group]
+        last = first + len(members)
+        sums = frozenset(n for n, kernel in enumerate(members, first) if kernel in summed)
+        if old in found:
+            bands.append(Band(first, last, old.shared, sums, found[old].span(members)))
+        elif old is not None and (len(members) > 1 or sums):
+            bands.append(Band(first, last, old.shared, sums))
+        first = last
+    return replace(kernels, kernels=tuple(kernel for _, kernel in order), bands=tuple(bands))
+
+
+def _best(kernels: Kernels, band: Band, registers: Registers) -> _Forming | None:
+    """The inner kernels that spare most, begun with each kernel in turn."""
+    own = kernels.kernels[band.first : band.last]
+    if not any(contraction(lone_nest(kernel), registers) for kernel in own):
+        return None
+    read_after = set(kernels.function.outputs)
+    for k, kernel in enumerate(kernels.kernels):
+        if k not in band:
+            read_after |= _operands(kernel)
+    able = _Able(band.shared, kernels.function.outputs, registers)
+    # sums in parts are more exact: they become inner ones only where that spares a table
+    ways = (False,) if band.shared else (False, True)
+    every = [
+        _formed(kernels, band, seed, sums, able, read_after)
+        for sums in ways
+        for seed in range(len(own))
+    ]
+    best = max(every, key=lambda f: f.spared)
+    return best if best.spared > 0 else None
+
+
+def _operands(kernel: Kernel) -> set[Node]:
+    return {n for c in kernel.comps for n in operands(c)} - set(kernel.comps)
+
+
+@dataclass(eq=False)
+class _Forming:
+    """The kernels of a band: those that run before the inner ones, these, and those that run after
+    them. `made` is what inner kernels make, and, None, what is known when they all have run."""
+
+    before: list[Kernel] = field(default_factory=list)
+    inner: dict[Kernel, InnerIndex] = field(default_factory=dict)
+    after: list[Kernel] = field(default_factory=list)
+    made: dict[Node, InnerIndex | None] = field(default_factory=dict)
+    spared: float = 0
+
+    @property
+    def order(self) -> list[Kernel]:
+        return [*self.before, *self.inner, *self.after]
+
+    def span(self, members: Sequence[Kernel]) -> Inner:
+        """Where the inner kernels stand among these."""
+        first = next(n for n, kernel in enumerate(members) if kernel in self.inner)
+        sums = (n for n, how in enumerate(self.inner.values(), first) if how == "sum")
+        return Inner(first, first + len(self.inner), frozenset(sums))
+
+    def put(self, kernel: Kernel, how: InnerIndex | None) -> None:
+        if how is not None:
+            self.inner[kernel] = how
+        elif _operands(kernel) & set(self.made):
+            self.after.append(kernel)
+        else:
+            self.before.append(kernel)
+            return
+        self.made |= dict.fromkeys(kernel.comps, how)
+
+
+def _formed(
+    kernels: Kernels, band: Band, seed: int, with_sums: bool, able: _Able, read_after: set[Node]
+) -> _Forming:
+    """The inner kernels that begin with number `seed` of the band: all that read what they make,
+    at its place; `with_sums`, those that are sums over rows, too."""
+    forming = _Forming()
+    own = kernels.kernels[band.first : band.last]
+    extents = own[seed].comps[0].extents[: band.shared + 1]
+    for k, kernel in enumerate(own):
+        starts, reads = k == seed, _operands(kernel)
+        hows: list[tuple[Kernel, InnerIndex | None]] = [(kernel, None)]
+        is_sum = k + band.first in band.summed
+        if (starts or reads & set(forming.made)) and (with_sums or not is_sum):
+            hows = able.ways(kernel, extents, forming.made)
+        if starts and hows != [(kernel, "output")]:
+            return _Forming()
+        for x, how in hows:
+            forming.put(x, how)
+    if not band.shared and not any(kernel in able.tables for kernel in forming.inner):
+        return forming
+    outside = read_after.union(*map(_operands, (*forming.before, *forming.after)))
+    for n, how in forming.made.items():
+        if how == "output" and n not in outside and len(n.shape) > band.shared + 1:
+            size = product(n.shape[band.shared :])
+            forming.spared += size.evaluate(dict.fromkeys(size.names, _TYPICAL))
+    return forming
+
+
+class _Able:
+    """How kernels can take part; what does not depend on the others is kept."""
+
+    def __init__(self, shared: int, outputs: tuple[Node, ...], registers: Registers) -> None:
+        self.shared, self.outputs, self.registers = shared, outputs, registers
+        self.known: dict[tuple[Kernel, InnerIndex], bool] = {}
+        self.tables: set[Kernel] = set()  # contractions of the rows of two arrays
+
+    def ways(
+        self, kernel: Kernel, extents: tuple[Dim, ...], made: dict[Node, InnerIndex | None]
+    ) -> list[tuple[Kernel, InnerIndex | None]]:
+        """The kernel, or its sums and what follows them, each with its way: None if it cannot.
+        They have the index of extent `extents[-1]`, and read what is `made` there at the same
+        place."""
+        is_scatter = kernel.comps[0].target is not None
+        if is_scatter or len(extents) <= self.shared or extents[-1].const == 1:
+            return [(kernel, None)]
+        if self.takes_part(kernel, "output", extents, made):
+            return [(kernel, "output")]
+        sums = [c for c in kernel.comps if c.reducer is not None]
+        parts = [Kernel((c,)) for c in sums]
+        if (
+            not sums
+            or any(self.outputs.count(c) > 1 or set(operands(c)) & set(kernel.comps) for c in sums)
+            or not all(self.takes_part(x, "sum", extents, made) for x in parts)
+        ):
+            return [(kernel, None)]
+        rest = tuple(c for c in kernel.comps if c not in sums)
+        return [*((x, "sum") for x in parts), *((Kernel(rest), None) for _ in rest[:1])]
+
+    def takes_part(
+        self,
+        kernel: Kernel,
+        how: InnerIndex,
+        extents: tuple[Dim, ...],
+        made: dict[Node, InnerIndex | None],
+    ) -> bool:
+        shared, head = self.shared, kernel.comps[0]
+        rows = head.rank if kernel.rows is None else kernel.rows
+        own = shared if how == "output" else head.rank
+        if (how == "output" and rows <= shared) or head.rank < shared:
+            return False
+        if how == "sum" and (kernel.rows is not None or head.reducer is None):
+            return False
+        if (*head.extents[:shared], head.extents[own]) != extents:
+            return False
+        for c in kernel.comps:
+            for r in reads_of(c):
+                if r.tensor not in made or r.tensor in kernel.comps:
+                    continue
+                if made[r.tensor] != "output" or r.indices[shared] is not sc.index(own):
+                    return False
+        if (kernel, how) not in self.known:
+            self.known[kernel, how] = self.fits(kernel, how)
+        return self.known[kernel, how]
+
+    def fits(self, kernel: Kernel, how: InnerIndex) -> bool:
+        """Whether its nest can be given a part of the index, and packs nothing that all rows of the
+        band share."""
+        nest = inner_nest(kernel, self.shared, how)
+        if len(nest.ranged) != (2 if self.shared else 1):
+            return False
+        own = nest.ranged[-1]
+        found = contraction(nest, self.registers)
+        if found is None:
+            if how == "output":
+                return any(loop.index == own for loop in nest.loops)
+            reducer = REDUCERS[kernel.comps[0].reducer or ""]
+            return reducer.combine is not None and any(
+                isinstance(s, Reduce) and s.loops[:1] and s.loops[0].index == own for s in nest.body
+            )
+        c = with_strip(found, self.registers)
+        both = (c.left, c.right)
+        if c.strip is not None:
+            return False
+        if self.shared and any(nest.ranged[0] not in x.nest.ranged for x in both):
+            return False
+        if how == "sum":
+            return c.rest is None and c.left.reduced[0].index == own
+        if c.left.transposed and c.right.transposed and c.columns.extent.const is None:
+            self.tables.add(kernel)
+        return own in (c.rows.index, c.columns.index)

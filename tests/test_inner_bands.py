@@ -1,0 +1,242 @@
+"""Inner kernels of bands: tables that are as long as the square of a row are never there as a
+whole, and what they give is what the interpreter gives; the same bits for any number of threads."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tdsl
+from tdsl.compiler import emit_inner
+from tdsl.compiler.interpret import interpret
+from tdsl.compiler.pipeline import differentiated, simplified
+
+from .native_functions import Native
+
+PROGRAM = """
+def attention(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d]) -> (
+        T, T[b, s, d], T[b, s, d], T[b, s, d]
+):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c]) / sqrt(d)
+    l = mean((softmax(a, dim=2) @ v)**2)
+    return l, grad(l, q), grad(l, k), grad(l, v)
+def causal(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d]) -> (
+        T[b, s, d], T[b, s, d], T[b, s, d], T[b, s, d]
+):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c]) if j <= i else -1e30
+    o = softmax(a, dim=2) @ v
+    l = sum(o**2)
+    return o, grad(l, q), grad(l, k), grad(l, v)
+def biased(q: T[b, s, d], k: T[b, t, d], v: T[b, t, d], w: T[s, t]) -> (
+        T[b, s, d], T[b, s, d], T[b, t, d], T[b, t, d], T[s, t]
+):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c]) + w[i, j]
+    o = softmax(a, dim=2) @ v
+    l = sum(o**2)
+    return o, grad(l, q), grad(l, k), grad(l, v), grad(l, w)
+def kept(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d]) -> (T[b, s, d], T[b, s, s], T[b, s]):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
+    p = softmax(a, dim=2)
+    return p @ v, p, sum(p, dim=1)
+def kernel(x: T[b, s, d], y: T[b, t, d], w: T[b, t]) -> (T[b, s], T[b, s, d], T[b, t, d], T[b, t]):
+    p[e, i, j] = exp(-0.5 * sum[c](x[e, i, c]**2) + sum[c](x[e, i, c] * y[e, j, c])
+        - 0.5 * sum[c](y[e, j, c]**2))
+    r[e, i] = sum[j](p[e, i, j] * w[e, j])
+    l = sum(r**2)
+    return r, grad(l, x), grad(l, y), grad(l, w)
+def layer(x: T[b, s, d], wq: T[d, h], wk: T[d, h], wv: T[d, h], wo: T[h, d]) -> (
+        T, T[b, s, d], T[d, h], T[d, h], T[d, h], T[h, d]
+):
+    q = x @ wq
+    k = x @ wk
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c]) / sqrt(h)
+    o = (softmax(a, dim=2) @ (x @ wv)) @ wo
+    l = mean((x + o)**2)
+    return l, grad(l, x), grad(l, wq), grad(l, wk), grad(l, wv), grad(l, wo)
+def head(q: T[s, d], k: T[s, d], v: T[s, d]) -> (T, T[s, d], T[s, d], T[s, d]):
+    l = mean((softmax(q @ transpose(k) / sqrt(d), dim=1) @ v)**2)
+    return l, grad(l, q), grad(l, k), grad(l, v)
+def back(q: T[s, d], k: T[s, d], v: T[s, d]) -> (T[s, d], T[s, d], T[s, d], T[s, d]):
+    a[i, j] = sum[c](q[i, c] * k[j, c]) if j <= i else -1e30
+    o = softmax(a, dim=1) @ v
+    l = sum(o**2)
+    return o, grad(l, q), grad(l, k), grad(l, v)
+def points(x: T[s, d], y: T[t, d], w: T[t]) -> (T[s], T[s, d], T[t, d], T[t]):
+    p[i, j] = exp(-0.5 * sum[c](x[i, c]**2) + sum[c](x[i, c] * y[j, c]) - 0.5 * sum[c](y[j, c]**2))
+    r = p @ w
+    l = sum(r**2)
+    return r, grad(l, x), grad(l, y), grad(l, w)
+def linear(x: T[s, d], u: T[t, d], w: T[h, t]) -> (T, T[s, d], T[t, d], T[h, t]):
+    l = mean((tanh(x @ transpose(u)) @ transpose(w))**2)
+    return l, grad(l, x), grad(l, u), grad(l, w)
+def four(q: T[b, g, s, d], k: T[b, g, s, d], v: T[b, g, s, d]) -> (
+        T[b, g, s, d], T[b, g, s, d], T[b, g, s, d]
+):
+    a[e, f, i, j] = sum[c](q[e, f, i, c] * k[e, f, j, c])
+    o = softmax(a, dim=3) @ v
+    l = sum(o**2)
+    return grad(l, q), grad(l, k), grad(l, v)
+"""
+NAMES = re.findall(r"^def (\w+)", PROGRAM, re.MULTILINE)
+SIZES = [
+    {"b": 2, "g": 2, "s": 5, "t": 7, "d": 3, "h": 4},
+    {"b": 1, "g": 3, "s": 40, "t": 33, "d": 8, "h": 5},
+    {"b": 3, "g": 1, "s": 90, "t": 130, "d": 24, "h": 16},
+    {"b": 5, "g": 2, "s": 65, "t": 64, "d": 40, "h": 48},
+]
+
+
+@pytest.fixture
+def blocks() -> Iterator[None]:
+    """Sixteen inner rows at a time, always."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"WHOLE": 0, "OUTSIDE": 0, "BLOCK": 1, "LEAST": 16}.items():
+            patch.setattr(emit_inner, name, value)
+        yield
+
+
+def _module(dtype: str) -> Any:
+    return tdsl.compile(re.sub(r"\bT\b", dtype, PROGRAM))
+
+
+def _native(name: str, dtype: str = "f64") -> Native:
+    fn = simplified(differentiated(getattr(_module(dtype), name).graph()))
+    with fn.scope.active():
+        return Native(fn)
+
+
+def _arrays(fn: Any, sizes: dict[str, int], seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = [[d.evaluate(sizes) for d in p.shape] for p in fn.params]
+    return [
+        rng.standard_normal(shape).astype(p.dtype.numpy)
+        for p, shape in zip(fn.params, shapes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks(blocks: None, name: str) -> None:
+    native = _native(name)
+    for sizes in SIZES:
+        arrays = _arrays(native.fn, sizes)
+        for got, want in zip(native(*arrays), interpret(native.fn, arrays), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("name", ["attention", "causal", "head", "kernel", "points"])
+def test_the_same_bits_for_any_number_of_threads(name: str) -> None:
+    """Sizes at which rows are cut: several rows of the band, each a thread's own; and few, whose
+    stages all threads share."""
+    f = getattr(_module("f32"), name)
+    most = tdsl.get_num_threads()
+    for sizes in ({"b": 5, "s": 700, "t": 650, "d": 8}, {"b": 2, "s": 1030, "t": 650, "d": 40}):
+        arrays = _arrays(f.graph(), sizes)
+        every = []
+        for threads in (1, 2, 3, 7):
+            tdsl.set_num_threads(threads)
+            try:
+                every.append([np.asarray(x) for x in f(*arrays)])
+            finally:
+                tdsl.set_num_threads(most)
+        for other in every[1:]:
+            for a, b in zip(every[0], other, strict=True):
+                assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["attention", "causal", "head", "back", "kernel", "points", "four"]
+)
+def test_memory_grows_with_the_length(name: str) -> None:
+    """Not with its square."""
+    native = _native(name, "f32")
+    needed = []
+    for n in (4096, 8192):
+        sizes = {"b": 4, "g": 1, "s": n, "t": n, "d": 64}
+        dims = (ctypes.c_int64 * len(native.artifact.dims))(*map(sizes.get, native.artifact.dims))
+        needed.append(native.arena(dims))
+    assert needed[1] < 2.2 * needed[0] < 8192 * 8192
+
+
+def test_nothing_is_cut_where_operands_are_as_large() -> None:
+    """A layer's weights would be packed for every part."""
+    native = _native("linear", "f32")
+    small, large = (
+        native.arena(
+            (ctypes.c_int64 * 4)(
+                *({"s": 4096, "t": 64, "d": d, "h": 64}[k] for k in native.artifact.dims)
+            )
+        )
+        for d in (16, 512)
+    )
+    assert small < large
+
+
+def test_values_that_are_not_finite(blocks: None) -> None:
+    """A product whose operand has to be finite goes the direct way for the inner rows at hand, and
+    nothing is added twice."""
+    for name in ("attention", "head"):
+        native = _native(name)
+        for value in (np.inf, -np.inf, np.nan):
+            arrays = _arrays(native.fn, {"b": 2, "s": 100, "d": 24})
+            for k in (1, 2):
+                given = [x.copy() for x in arrays]
+                given[k].flat[37] = value
+                for got, want in zip(native(*given), interpret(native.fn, given), strict=True):
+                    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
+
+
+def test_no_inner_row_at_all(blocks: None) -> None:
+    """Sums over none are made, too."""
+    native = _native("points")
+    for sizes in ({"s": 0, "t": 5, "d": 3}, {"s": 5, "t": 0, "d": 3}, {"s": 5, "t": 4, "d": 0}):
+        arrays = _arrays(native.fn, sizes)
+        for got, want in zip(native(*arrays), interpret(native.fn, arrays), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-9)
+
+
+def test_second_derivatives(blocks: None) -> None:
+    source = (
+        PROGRAM
+        + """
+def curved(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d], u: T[b, s, d]) -> (T[b, s, d], T[b, s, d]):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
+    l = sum((softmax(a, dim=2) @ v)**2)
+    g = sum(grad(l, k) * u)
+    return grad(g, q), grad(g, v)
+"""
+    )
+    fn = simplified(differentiated(tdsl.compile(re.sub(r"\bT\b", "f64", source)).curved.graph()))
+    with fn.scope.active():
+        native = Native(fn)
+    for sizes in SIZES:
+        arrays = _arrays(fn, sizes)
+        for got, want in zip(native(*arrays), interpret(fn, arrays), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10 * np.abs(want).max())
+
+
+def test_the_text_says_what_is_cut() -> None:
+    text = _module("f32").attention.ir("kernels")
+    assert "where rows are long by the next index" in text
+    plan = _module("f32").attention.ir("plan")
+    assert not re.findall(r"\[b, s, s\] .*(?:arena|each row|at \d)", plan)
+    assert re.findall(r"\[b, s, s\] .*each inner row", plan)
+
+
+@pytest.mark.parametrize("donated", ["q", "v"])
+def test_donated_operands(donated: str) -> None:
+    """What is written in place of an operand is not read again."""
+    source = """
+def step(q: f32[b, s, d], k: f32[b, s, d], v: f32[b, s, d]) -> f32[b, s, d]:
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
+    return softmax(a, dim=2) @ v - W
+""".replace("W", donated)
+    f = tdsl.compile(source).step
+    arrays = _arrays(f.graph(), {"b": 3, "s": 640, "d": 16})
+    want = np.asarray(f(*arrays))
+    given = dict(zip("qkv", (x.copy() for x in arrays), strict=True))
+    got = f.donate(donated)(**given)
+    assert np.asarray(got).tobytes() == want.tobytes()

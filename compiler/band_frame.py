@@ -65,20 +65,22 @@ class Code:
     ends: tuple[ir.Function, ...]
     outside: int
     added: tuple[Stage, ...] = ()
+    inner_part: ir.Function | None = None
 
 
 class Rows(Frame):
     """What the code of a part, and that of the whole, have in common."""
 
-    def table(self, code: Code) -> ir.Value:
-        """The table of pointers, with room for those of the band."""
+    def table(self, code: Code, known: int | None = None) -> ir.Value:
+        """The table of pointers, with room for those of the band; so many are known."""
         b, band = self.b, code.band
         many, inner = code.outside + len(band.room.values) + len(band.room.parts), band.room.inner
         if inner is not None:
             many = inner.bounds + 4
         with b.goto_entry_block():
             table = b.alloca(ir.ArrayType(POINTER, many))
-        copy = [table, self.function.args[0], constant(I64, 8 * code.outside), constant(I1, 0)]
+        size = 8 * (code.outside if known is None else known)
+        copy = [table, self.function.args[0], constant(I64, size), constant(I1, 0)]
         intrinsic(b, "llvm.memcpy", copy, result=ir.VoidType(), overload=[POINTER, POINTER, I64])
         return table
 

@@ -147,9 +147,9 @@ def _added(s: InnerSum, combine: str, source: str, rows: Dim, shared: int) -> Ne
     """What adds the sum of some inner rows to that of those before."""
     d, inside = s.part.dtype, product(s.part.shape[shared:])
     at = Linear(((0, inside), (1, dim(1))), dim(0))
-    so_far, more = (Load(x, at, (), None, (), True, d) for x in (s.whole, s.part))
+    so_far, more = (Load(x, at, (), None, (), True, d) for x in (s.so_far, s.part))
     loops = Loop(0, rows, Kind.PARALLEL), Loop(1, inside, Kind.PARALLEL)
-    store = Store(s.whole, at, Apply(combine, (so_far, more), d))
+    store = Store(s.so_far, at, Apply(combine, (so_far, more), d))
     names = {0: "row", 1: "at"}
     return Nest(f"{s.part.name}_added", source, (), loops, (store,), names, (0, 1))
 

@@ -32,6 +32,7 @@ from .dims import Dim, dim, product
 from .dtypes import BOOL
 from .emit import emit
 from .emit_inner import InnerRows, inner_sizes, inner_stage
+from .emit_inner_parts import RowsInParts, emit_inner_part, part_sizes
 from .emit_packed import emit_rows
 from .emit_parallel import operations, splittable
 from .entry_builder import not_hot
@@ -119,7 +120,12 @@ def band_scratch(
     total = panel_room(b, size, band, registers)
     for slot in band.room.slots:
         total = b.add(total, bytes_of(b, rows, size(slot)))
-    return total if band.inner is None else b.add(total, inner_sizes(b, size, band, rows).bytes)
+    if band.inner is None:
+        return total
+    inner = inner_sizes(b, size, band, rows)
+    parts = part_sizes(b, size, band, registers)
+    in_parts = b.and_(b.not_(sizes.banded), b.not_(inner.whole))
+    return b.add(total, b.select(in_parts, b.add(parts.own, parts.sums), inner.bytes))
 
 
 def emit_band(
@@ -157,6 +163,8 @@ def emit_band(
         )
     outside = param_count + output_count
     code = Code(band, tuple(starts), tuple(stages), tuple(ends), outside, added)
+    if band.inner is not None:
+        code = replace(code, inner_part=emit_inner_part(target, module, code, *common))
     part_nest = Nest(
         f"{band.name}_part", band.source, (), (), (), {}, (_ROWS, _NUMBER), _memory(band)
     )
@@ -226,17 +234,19 @@ class _Part(InnerRows):
                     args += [constant(I64, 0), self.size(stage.nest.loops[0].extent)]
                 self.check(stage, b.call(stage.rows, args))
 
-            def run_inner(stage: Stage, limits: Sequence[ir.Value]) -> None:
-                args = [*entry, *stage.bounds(limits, self.size)]
-                if stage.whole is not None:
-                    args.append(memory)
-                self.check(stage, b.call(stage.rows, args))
+            def run_one(stage: Stage, limits: Sequence[ir.Value]) -> None:
+                self.run_alone(stage, limits, entry, memory)
 
-            self.each_stage(code, run, table, left, (at, end), run_inner)
+            def run_inner() -> None:
+                assert band.inner is not None
+                span, wholes = self.every_inner_row(band), self.all_wholes(band, table)
+                self.inner_stages(code, table, left, (at, end), span, wholes, run_one)
+
+            self.each_stage(code, run, run_inner)
         b.ret(constant(I64, 0))
 
 
-class _Whole(InnerRows):
+class _Whole(RowsInParts):
     def run(self, code: Code, part: ir.Function, scratch: Dim) -> None:
         b, band = self.b, code.band
         not_hot(self.function)
@@ -337,10 +347,21 @@ class _Whole(InnerRows):
                 status = b.call(stage.rows, [*entry, *([none, rows] * stage.ranges)])
             self.check(stage, status)
 
-        def run_inner(stage: Stage, limits: Sequence[ir.Value]) -> None:
+        def run_one(stage: Stage, limits: Sequence[ir.Value]) -> None:
             self.run_on_all_threads(stage, limits, entry)
 
-        self.each_stage(code, run, table, left, (none, rows), run_inner)
+        def run_inner() -> None:
+            band = code.band
+            sizes = inner_sizes(b, self.size, band, rows)
+            with b.if_else(sizes.whole) as (at_once, in_parts):
+                with at_once, self.scope():
+                    span, wholes = self.every_inner_row(band), self.all_wholes(band, table)
+                    self.inner_stages(code, table, left, (none, rows), span, wholes, run_one)
+                with in_parts, self.scope():
+                    assert code.inner_part is not None
+                    self.in_inner_parts(code, code.inner_part, table, left, rows)
+
+        self.each_stage(code, run, run_inner)
 
 
 class _Results(Frame):

@@ -25,7 +25,7 @@ from .frame import Target
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import Buffer, Nest
-from .microkernel import counted, minimum
+from .microkernel import POINTER, counted, minimum
 from .plan import InnerRoom
 from .records import dataclass
 
@@ -56,7 +56,7 @@ def inner_sizes(
     b: ir.IRBuilder, size: Callable[[Dim], ir.Value], band: BandNest, rows: ir.Value
 ) -> InnerSizes:
     """Those for so many rows of the band."""
-    inner, room = _parts_of(band)
+    inner, room = rooms_of(band)
     one = constant(I64, 1)
     extent, row = size(inner.rows), at_least(b, size(inner.row_bytes), one)
     outside = b.mul(size(inner.outside), constant(I64, OUTSIDE))
@@ -70,16 +70,16 @@ def inner_sizes(
     for slot in room.slots:
         total = b.add(total, bytes_of(b, at_once, size(slot)))
     for s in room.sums.values():
-        total = b.add(total, bytes_of(b, one, size(_sum_bytes(band, s.part))))
+        total = b.add(total, bytes_of(b, one, size(sum_bytes(band, s.part))))
     return InnerSizes(block, whole, total)
 
 
-def _parts_of(band: BandNest) -> tuple[InnerNest, InnerRoom]:
+def rooms_of(band: BandNest) -> tuple[InnerNest, InnerRoom]:
     assert band.inner is not None and band.room.inner is not None
     return band.inner, band.room.inner
 
 
-def _sum_bytes(band: BandNest, part: Buffer) -> Dim:
+def sum_bytes(band: BandNest, part: Buffer) -> Dim:
     return product(part.shape[band.shared :]) * part.dtype.size
 
 
@@ -90,28 +90,28 @@ class InnerRows(Rows):
         self,
         code: Code,
         run: Callable[[Stage], None],
-        table: ir.Value,
-        left: ir.Value,
-        rows: tuple[ir.Value, ir.Value],
-        run_inner: Callable[[Stage, Sequence[ir.Value]], None],
+        run_inner: Callable[[], None],
     ) -> None:
-        """All stages in order, for these rows; `left` is memory for what inner ones keep."""
+        """All stages in order: `run` is given each that is no inner one, `run_inner` runs these."""
         inner = code.band.inner
         for k, stage in enumerate(code.stages):
             if inner is None or k not in inner:
                 run(stage)
             elif k == inner.first:
-                self.inner_stages(code, table, left, rows, run_inner)
+                run_inner()
+
+    def every_inner_row(self, band: BandNest) -> tuple[ir.Value, ir.Value]:
+        return constant(I64, 0), self.size(rooms_of(band)[0].rows)
 
     def make_sizes(self, band: BandNest) -> None:
         """All sizes, where every block finds them."""
         if band.inner is None:
             return
-        inner, room = _parts_of(band)
+        inner, room = rooms_of(band)
         for v, _ in room.values:
             self.size(_row_bytes(band, v))
         for s in room.sums.values():
-            self.size(_sum_bytes(band, s.part))
+            self.size(sum_bytes(band, s.part))
         for d in (inner.rows, inner.row_bytes, inner.outside, *room.slots):
             self.size(d)
 
@@ -121,31 +121,34 @@ class InnerRows(Rows):
         table: ir.Value,
         memory: ir.Value,
         bounds: tuple[ir.Value, ir.Value],
+        span: tuple[ir.Value, ir.Value],
+        wholes: Sequence[ir.Value],
         run: Callable[[Stage, Sequence[ir.Value]], None],
     ) -> None:
-        """All inner stages for these rows: `run` is given each with its bounds. `memory` is where
-        their values may stand."""
+        """All inner stages for these rows and this span of inner ones: `run` is given each with its
+        bounds. `memory` is where their values may stand, `wholes` where their sums are to be."""
         b, band = self.b, code.band
-        inner, room = _parts_of(band)
+        inner, room = rooms_of(band)
         low, high = bounds
         one, none = constant(I64, 1), constant(I64, 0)
         rows = self.size(inner.rows)
         sizes = inner_sizes(b, self.size, band, b.sub(high, low))
         step = b.select(sizes.whole, at_least(b, b.sub(high, low), one), one)
         at_once = b.select(sizes.whole, b.mul(b.sub(high, low), rows), sizes.block)
-        wholes = [self.place_of(s.whole, table) for s in room.sums.values()]
         with counted(b, high, step, low) as row, self.scope():
             end = minimum(b, b.add(row, step), high)
             # no inner row at all: sums of nothing are made, too
-            with counted(b, at_least(b, rows, one), sizes.block) as at, self.scope():
-                limits = row, end, at, minimum(b, b.add(at, sizes.block), rows)
+            until = at_least(b, span[1], b.add(span[0], one))
+            with counted(b, until, sizes.block, span[0]) as at, self.scope():
+                limits = row, end, at, minimum(b, b.add(at, sizes.block), span[1])
                 for k, x in enumerate(limits):
                     self.put(table, room.bounds + k, x)
                 first = b.add(b.mul(row, rows), at)
                 left = self.point_to(band, table, memory, at_once, first)
-                is_first = b.icmp_signed("==", at, none)
+                is_first = b.icmp_signed("==", at, span[0])
                 for s, whole in zip(room.sums.values(), wholes, strict=True):
-                    size = self.size(_sum_bytes(band, s.part))
+                    self.put(table, s.so_far.position, whole)
+                    size = self.size(sum_bytes(band, s.part))
                     own = self.moved(left, b.sub(none, b.mul(row, size)))
                     self.put(table, s.part.position, b.select(is_first, whole, own))
                     left = self.moved(left, bytes_of(b, one, size))
@@ -164,7 +167,7 @@ class InnerRows(Rows):
         first: ir.Value,
     ) -> ir.Value:
         """The values of so many inner rows from `first` on; what of the memory is left."""
-        b, (_, room) = self.b, _parts_of(band)
+        b, (_, room) = self.b, rooms_of(band)
         places = []
         for slot in room.slots:
             places.append(memory)
@@ -174,6 +177,38 @@ class InnerRows(Rows):
             back = b.sub(constant(I64, 0), back)
             self.put(table, value.position, self.moved(places[slot_number], back))
         return memory
+
+    def own_sums(
+        self, band: BandNest, sums: ir.Value, number: ir.Value, row: ir.Value
+    ) -> list[ir.Value]:
+        """Where part `number` of a row's inner rows, if it is not the first, has its sums."""
+        b, (_, room) = self.b, rooms_of(band)
+        one, every = constant(I64, 1), []
+        sizes = [self.size(sum_bytes(band, s.part)) for s in room.sums.values()]
+        total: ir.Value = constant(I64, 0)
+        for size in sizes:
+            every.append(b.sub(total, b.mul(row, size)))
+            total = b.add(total, bytes_of(b, one, size))
+        first = b.add(sums, b.mul(b.sub(number, one), total))
+        return [b.inttoptr(b.add(first, x), POINTER) for x in every]
+
+    def all_wholes(self, band: BandNest, table: ir.Value) -> list[ir.Value]:
+        """Where all sums of inner rows are to be."""
+        room = rooms_of(band)[1]
+        return [self.place_of(s.whole, table) for s in room.sums.values()]
+
+    def run_alone(
+        self,
+        stage: Stage,
+        limits: Sequence[ir.Value],
+        entry: Sequence[ir.Value],
+        memory: ir.Value,
+    ) -> None:
+        """An inner stage between these bounds; `memory` is for panels."""
+        args = [*entry, *stage.bounds(limits, self.size)]
+        if stage.whole is not None:
+            args.append(memory)
+        self.check(stage, self.b.call(stage.rows, args))
 
     def place_of(self, buffer: Buffer, table: ir.Value) -> ir.Value:
         """Where a buffer starts that all inner rows share."""

@@ -44,9 +44,11 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class InnerSum:
-    """Where the sum of some inner rows is made, if these are not all, and where the whole is."""
+    """Where the sum of some inner rows is made, if these are not the first; what there is so far,
+    wherever that is gathered; and where it is in the end."""
 
     part: Buffer
+    so_far: Buffer
     whole: Buffer
 
 
@@ -237,9 +239,12 @@ class _Placing:
                 self.stored[c] = (self.in_band(c, name, k, until, band, None),)
             else:
                 self.stored[c] = (self.in_arena(c, name, k, until),)
-        name = _fresh(f"{c.name or 't'}_part", self.taken)
-        part = Buffer(name, c.dtype, c.shape, "band", self.position(room), dim(0))
-        room.sums[c] = InnerSum(part, self.stored[c][0])
+        at = self.position(room)
+        names = (_fresh(f"{c.name or 't'}_{what}", self.taken) for what in ("part", "so_far"))
+        part, so_far = (
+            Buffer(name, c.dtype, c.shape, "band", at + k, dim(0)) for k, name in enumerate(names)
+        )
+        room.sums[c] = InnerSum(part, so_far, self.stored[c][0])
 
     def in_registers(self, c: Comp, k: int) -> bool:
         """Whether `c` of kernel `k`, which is no output, has no place: nothing else reads it, and
@@ -311,7 +316,7 @@ class _Room:
     @property
     def many(self) -> int:
         """Pointers."""
-        return len(self.values) + len(self.parts) + len(self.inner_values) + len(self.sums)
+        return len(self.values) + len(self.parts) + len(self.inner_values) + 2 * len(self.sums)
 
     def done(self, bounds: int | None) -> BandRoom:
         """`bounds`: where the bounds of inner rows stand, if there are any."""

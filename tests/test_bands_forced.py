@@ -59,6 +59,20 @@ def test_programs(way: Tuning, name: str) -> None:
         _agree(native(*arrays), interpret(fn, arrays))
 
 
+@pytest.mark.parametrize("name", ["columns", "norm", "extremes"])
+def test_rows_that_are_one_block_but_not_a_round_number(name: str) -> None:
+    """They all have room: blocks of so many rows are rounded down elsewhere."""
+    f = getattr(tdsl.compile(re.sub(r"\bT\b", "f64", PROGRAM)), name)
+    fn = simplified(f.graph())
+    with fn.scope.active():
+        native = Native(fn)
+    for r, c in [(17, 300), (20, 700), (23, 500), (33, 400), (40, 400), (47, 200)]:
+        sizes = {"r": r, "c": c}
+        rng = np.random.default_rng(r)
+        arrays = [rng.standard_normal([d.evaluate(sizes) for d in p.shape]) for p in fn.params]
+        _agree(native(*arrays), interpret(fn, arrays))
+
+
 def test_random_functions(way: Tuning) -> None:
     @settings(max_examples=40, database=None, **QUIET)
     @given(functions())

@@ -19,11 +19,11 @@ from itertools import groupby
 
 from . import scalar as sc
 from .dims import Dim, product
-from .graph import REDUCERS, Node, operands
+from .graph import REDUCERS, Comp, Node, operands
 from .inline import reads_of
 from .kernels import Band, Inner, Kernel, Kernels
 from .loops import Reduce
-from .lower import InnerIndex, inner_nest, lone_nest
+from .lower import InnerIndex, inner_nest
 from .packed import contraction
 from .packed_strip import with_strip
 from .records import dataclass, field
@@ -49,7 +49,8 @@ def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
     what they leave of others stays one."""
     own = kernels.kernels
     of = {kernel: kernels.band(k) for k, kernel in enumerate(own)}
-    summed = {own[k] for band in kernels.bands for k in band.summed}
+    inner = {kernel for forming in found.values() for kernel in forming.inner}
+    summed = {own[k] for band in kernels.bands for k in band.summed} - inner
     order: list[tuple[Band | None, Kernel]] = []
     done = 0
     for band, forming in found.items():
@@ -77,22 +78,51 @@ def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
 def _best(kernels: Kernels, band: Band, registers: Registers) -> _Forming | None:
     """The inner kernels that spare most, begun with each kernel in turn."""
     own = kernels.kernels[band.first : band.last]
-    if not any(contraction(lone_nest(kernel), registers) for kernel in own):
-        return None
+    seeds = [
+        k
+        for k, kernel in enumerate(own)
+        if k + band.first not in band.summed
+        and any(_is_over_pairs(c, band.shared) for c in kernel.comps)
+    ]
     read_after = set(kernels.function.outputs)
     for k, kernel in enumerate(kernels.kernels):
         if k not in band:
             read_after |= _operands(kernel)
-    able = _Able(band.shared, kernels.function.outputs, registers)
-    # sums in parts are more exact: they become inner ones only where that spares a table
-    ways = (False,) if band.shared else (False, True)
-    every = [
-        _formed(kernels, band, seed, sums, able, read_after)
-        for sums in ways
-        for seed in range(len(own))
-    ]
-    best = max(every, key=lambda f: f.spared)
-    return best if best.spared > 0 else None
+    # first by what indices say, which is quick and mostly enough
+    best: _Forming | None = None
+    for check in (None, registers):
+        able = _Able(band.shared, kernels.function.outputs, check)
+        # sums in parts are more exact: they become inner ones only where that spares a table
+        every = [
+            _formed(kernels, band, seed, sums, able, read_after)
+            for sums in ((False,) if band.shared else (False, True))
+            for seed in seeds
+        ]
+        best = max(every, key=lambda f: f.spared, default=None)
+        if best is None or best.spared <= 0:
+            return None
+    return best
+
+
+def _is_over_pairs(c: Comp, shared: int) -> bool:
+    """Whether `c` is a sum of products, each factor with an index of the output of its own, and all
+    of the `shared` ones; where there is none, of the rows of two arrays, at a size that is not
+    known."""
+    match c:
+        case Comp(reducer="sum", target=None, body=sc.Op("mul" | "absorb", (x, y))):
+            pass
+        case Comp(reducer="sum", target=None, body=sc.Op("where", (_, sc.Op("mul", (x, y)), _))):
+            pass
+        case _:
+            return False
+    own = [sc.indices_of(side) & set(range(c.rank)) for side in (x, y)]
+    if not own[0] - own[1] or not own[1] - own[0]:
+        return False
+    if shared:
+        return set(range(shared)) <= own[0] & own[1]
+    last = sc.index(len(c.extents) - 1)
+    along = all(any(r.indices[-1:] == (last,) for r in sc.reads([side])) for side in (x, y))
+    return along and c.extents[c.rank - 1].const is None
 
 
 def _operands(kernel: Kernel) -> set[Node]:
@@ -149,7 +179,7 @@ def _formed(
             return _Forming()
         for x, how in hows:
             forming.put(x, how)
-    if not band.shared and not any(kernel in able.tables for kernel in forming.inner):
+    if not band.shared and not any(_sums_rows(kernel, forming) for kernel in forming.inner):
         return forming
     outside = read_after.union(*map(_operands, (*forming.before, *forming.after)))
     for n, how in forming.made.items():
@@ -159,13 +189,23 @@ def _formed(
     return forming
 
 
+def _sums_rows(kernel: Kernel, forming: _Forming) -> bool:
+    """Whether the rows of a table are reduced, and not only multiplied: as those of scores or of a
+    kernel's values are. Between the layers of a network nothing speaks for cutting rows."""
+    return forming.inner[kernel] == "output" and any(
+        c.reducer is not None
+        and any(len(r.tensor.shape) > c.rank and r.tensor in forming.made for r in reads_of(c))
+        and not _is_over_pairs(c, 0)
+        for c in kernel.comps
+    )
+
+
 class _Able:
     """How kernels can take part; what does not depend on the others is kept."""
 
-    def __init__(self, shared: int, outputs: tuple[Node, ...], registers: Registers) -> None:
-        self.shared, self.outputs, self.registers = shared, outputs, registers
+    def __init__(self, shared: int, outputs: tuple[Node, ...], check: Registers | None) -> None:
+        self.shared, self.outputs, self.check = shared, outputs, check
         self.known: dict[tuple[Kernel, InnerIndex], bool] = {}
-        self.tables: set[Kernel] = set()  # contractions of the rows of two arrays
 
     def ways(
         self, kernel: Kernel, extents: tuple[Dim, ...], made: dict[Node, InnerIndex | None]
@@ -211,18 +251,20 @@ class _Able:
                     continue
                 if made[r.tensor] != "output" or r.indices[shared] is not sc.index(own):
                     return False
+        if self.check is None:
+            return True
         if (kernel, how) not in self.known:
-            self.known[kernel, how] = self.fits(kernel, how)
+            self.known[kernel, how] = self.fits(kernel, how, self.check)
         return self.known[kernel, how]
 
-    def fits(self, kernel: Kernel, how: InnerIndex) -> bool:
+    def fits(self, kernel: Kernel, how: InnerIndex, registers: Registers) -> bool:
         """Whether its nest can be given a part of the index, and packs nothing that all rows of the
         band share."""
         nest = inner_nest(kernel, self.shared, how)
         if len(nest.ranged) != (2 if self.shared else 1):
             return False
         own = nest.ranged[-1]
-        found = contraction(nest, self.registers)
+        found = contraction(nest, registers)
         if found is None:
             if how == "output":
                 return any(loop.index == own for loop in nest.loops)
@@ -230,7 +272,7 @@ class _Able:
             return reducer.combine is not None and any(
                 isinstance(s, Reduce) and s.loops[:1] and s.loops[0].index == own for s in nest.body
             )
-        c = with_strip(found, self.registers)
+        c = with_strip(found, registers)
         both = (c.left, c.right)
         if c.strip is not None:
             return False
@@ -238,6 +280,4 @@ class _Able:
             return False
         if how == "sum":
             return c.rest is None and c.left.reduced[0].index == own
-        if c.left.transposed and c.right.transposed and c.columns.extent.const is None:
-            self.tables.add(kernel)
         return own in (c.rows.index, c.columns.index)

@@ -65,6 +65,8 @@ def back(q: T[s, d], k: T[s, d], v: T[s, d]) -> (T[s, d], T[s, d], T[s, d], T[s,
     o = softmax(a, dim=1) @ v
     l = sum(o**2)
     return o, grad(l, q), grad(l, k), grad(l, v)
+def scalar(q: T[s, d], k: T[t, d], v: T[t, h], w: T[s, h]) -> T:
+    return sum((softmax(q @ transpose(k), dim=1) @ v) * w)
 def points(x: T[s, d], y: T[t, d], w: T[t]) -> (T[s], T[s, d], T[t, d], T[t]):
     p[i, j] = exp(-0.5 * sum[c](x[i, c]**2) + sum[c](x[i, c] * y[j, c]) - 0.5 * sum[c](y[j, c]**2))
     r = p @ w
@@ -153,26 +155,25 @@ def test_the_same_bits_for_any_number_of_threads(name: str) -> None:
 def test_memory_grows_with_the_length(name: str) -> None:
     """Not with its square."""
     native = _native(name, "f32")
-    needed = []
-    for n in (4096, 8192):
-        sizes = {"b": 4, "g": 1, "s": n, "t": n, "d": 64}
-        dims = (ctypes.c_int64 * len(native.artifact.dims))(*map(sizes.get, native.artifact.dims))
-        needed.append(native.arena(dims))
+    needed = [_arena(native, {"b": 4, "g": 1, "s": n, "t": n, "d": 64}) for n in (4096, 8192)]
     assert needed[1] < 2.2 * needed[0] < 8192 * 8192
 
 
 def test_nothing_is_cut_where_operands_are_as_large() -> None:
-    """A layer's weights would be packed for every part."""
-    native = _native("linear", "f32")
-    small, large = (
-        native.arena(
-            (ctypes.c_int64 * 4)(
-                *({"s": 4096, "t": 64, "d": d, "h": 64}[k] for k in native.artifact.dims)
-            )
-        )
-        for d in (16, 512)
-    )
-    assert small < large
+    """Their panels would be packed for every block, to spare little."""
+    native, table = _native("head", "f32"), 4 * 1024 * 1024
+    narrow, wide = (_arena(native, {"s": 1024, "d": d}) for d in (16, 1024))
+    assert narrow < 2 * table < 3 * table < wide
+
+
+def test_layers_are_not_cut() -> None:
+    """Whatever their sizes: a layer's weights would be packed for every block."""
+    assert "where rows are long" not in _module("f32").linear.ir("kernels")
+
+
+def _arena(native: Native, sizes: dict[str, int]) -> int:
+    values = [sizes[name] for name in native.artifact.dims]
+    return int(native.arena((ctypes.c_int64 * len(values))(*values)))
 
 
 def test_values_that_are_not_finite(blocks: None) -> None:

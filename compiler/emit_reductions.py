@@ -41,8 +41,8 @@ class Reductions(Stores):
         self.hoist_values(self.order[s], {})
         needed = self.both(self.needed(s, points), self.steps(s))
         if needed is not None:
-            extent = self.size(s.loops[0].extent)
-            self.limits[s.loops[0].index] = self.b.select(needed, extent, constant(I64, 0))
+            low, high = self.range_of(s.loops[0])
+            self.limits[s.loops[0].index] = self.b.select(needed, high, low)
         ends = self.reduce_loops(s, points, inner, s.loops, starts)
         if s.block is not None:
             width, inner = min(width, _lanes_of_totals(s, width)), 1

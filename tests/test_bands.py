@@ -40,6 +40,11 @@ def columns(x: T[r, c]) -> (T[c], T[c], T[r], T[r, c]):
     return sum(x / s, dim=0), max(x / s, dim=0), sum(x, dim=1), x / s
 def spread(x: T[r, c]) -> T:
     return mean((x - mean(x))**2)
+def guarded(x: T[r, c], y: T[r, c]) -> (T[r, c], T[c], T[c]):
+    p[i, j] = exp(x[i, j]) / (1 + sum[k](x[i, k]**2))
+    s[j] = sum[i](p[i, j] * y[i, j] if j < c - 1 else 0)
+    m[j] = max[i](p[i, j] if j > 0 and j < 3 else 0)
+    return p, s, m
 def shared(x: T[r, c]) -> (T, T[r, c]):
     l = sum(gelu(x))
     return l, grad(l, x)

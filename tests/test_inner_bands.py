@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tdsl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tdsl.compiler import emit_inner
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import differentiated, simplified
@@ -241,3 +243,64 @@ def step(q: f32[b, s, d], k: f32[b, s, d], v: f32[b, s, d]) -> f32[b, s, d]:
     given = dict(zip("qkv", (x.copy() for x in arrays), strict=True))
     got = f.donate(donated)(**given)
     assert np.asarray(got).tobytes() == want.tobytes()
+
+
+SCORES = [
+    "exp(-x**2)",
+    "tanh(x)",
+    "softmax(x, dim=LAST)",
+    "x / (1 + sum(x**2, dim=LAST, keepdim=True))",
+    "softmax(x - max(x, dim=LAST - 1, keepdim=True), dim=LAST)",
+]
+GUARDS = [
+    "",
+    " if j <= i else -2.0",
+    " if i - j < 3 and j < s - 1 else 0",
+    " if (i + j) % 2 == 0 else 1",
+]
+TAILS = [
+    "sum((p @ v)**2)",
+    "sum(p @ v) + sum(p * p)",
+    "sum(max(p, dim=LAST)**2)",
+    "sum(sum(p, dim=LAST - 1)**3) + sum((p @ v) * q)",
+    "mean(logsumexp(p, dim=LAST) * sum(q, dim=LAST))",
+]
+EXTRAS = ["", ", p", ", sum(p, dim=LAST - 1)", ", sum(p, dim=LAST)"]
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
+    """A function of all pairs of rows, with or without a batch, its gradients, and sizes."""
+    rank = draw(st.integers(0, 2))
+    batch = "".join(f"b{k}, " for k in range(rank))
+    at = "".join(f"e{k}, " for k in range(rank))
+    lines = [
+        f"def f(q: f64[{batch}s, d], k: f64[{batch}t, d], v: f64[{batch}t, d]) -> RESULTS:",
+        f"    x[{at}i, j] = sum[c](q[{at}i, c] * k[{at}j, c]){draw(st.sampled_from(GUARDS))}",
+        f"    p = {draw(st.sampled_from(SCORES))}",
+        f"    l = {draw(st.sampled_from(TAILS))}",
+    ]
+    extra = draw(st.sampled_from(EXTRAS))
+    shape = {"": "", ", p": "s, t", ", sum(p, dim=LAST - 1)": "t", ", sum(p, dim=LAST)": "s"}[extra]
+    results = [f"f64[{batch}s, d]", f"f64[{batch}t, d]", f"f64[{batch}t, d]"]
+    results += [f"f64[{batch}{shape}]"] if extra else []
+    lines.append(f"    return grad(l, q), grad(l, k), grad(l, v){extra}")
+    text = "\n".join(lines).replace("RESULTS", f"({', '.join(results)})")
+    sizes = {"s": draw(st.integers(1, 70)), "t": draw(st.integers(1, 70))}
+    sizes |= {"d": draw(st.integers(1, 20)), "b0": draw(st.integers(1, 5)), "b1": 2}
+    return text.replace("LAST - 1", str(rank)).replace("LAST", str(rank + 1)), sizes
+
+
+def test_random_tables(blocks: None) -> None:
+    @settings(max_examples=40, database=None, deadline=None, derandomize=True)
+    @given(tables())
+    def examined(case: tuple[str, dict[str, int]]) -> None:
+        text, sizes = case
+        fn = simplified(differentiated(tdsl.compile(text).f.graph()))
+        with fn.scope.active():
+            native = Native(fn)
+        arrays = _arrays(fn, sizes)
+        for got, want in zip(native(*arrays), interpret(fn, arrays), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10 * np.abs(want).max())
+
+    examined()

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ import numpy as np
 from child_process import run_python
 from tables import Table
 from workload_table import WORKLOADS, Workload
+
+_ATTENTION = next(w for w in WORKLOADS if w.name == "attention")
+_LONG = replace(
+    _ATTENTION, title="attention 1×1×8192×64", sizes={**_ATTENTION.sizes, "b": 1, "h": 1, "s": 8192}
+)
+MEASURED = (*WORKLOADS, _LONG)
 
 SYSTEMS = {"tdsl": "", "torch": "peers.pytorch", "jax.jit": "peers.jax_jit"}
 CHILD = "import peak_memory; peak_memory.measure_system()"
@@ -60,7 +67,7 @@ def measure_system() -> None:
         system = System("tdsl", _tdsl, tuple)
     else:
         system = next(s for s in import_module(SYSTEMS[name]).systems(1) if s.name == name)
-    print(json.dumps([_in_fork(w, system) for w in WORKLOADS]))
+    print(json.dumps([_in_fork(w, system) for w in MEASURED]))
 
 
 def _in_fork(workload: Workload, system: Any) -> float | None:
@@ -91,7 +98,7 @@ def tables(threads: int, quick: bool) -> list[Table]:
         return []
     rows = [
         [w.title, *("–" if m[k] is None else f"{m[k]:.1f}" for m in found.values())]
-        for k, w in enumerate(WORKLOADS)
+        for k, w in enumerate(MEASURED)
     ]
     note = (
         "Megabytes at the peak of a call, over its arguments and results. (JAX's is a lower bound: "

@@ -18,6 +18,7 @@ from .dtypes import BF16, DType
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
+from .emit_places import emit_places
 from .emit_strip import emit_strip, strip_room
 from .entry_builder import not_hot
 from .fork_join import up
@@ -26,6 +27,7 @@ from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce
 from .microkernel import POINTER, Panels, minimum, panels
+from .microkernel_places import shared_places
 from .microkernel_strip import shared_strip
 from .packed import MOST_PANELS, ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
@@ -107,7 +109,11 @@ def _own(
         own = Pack(target, module, operand, dims, param_count, width, shape.lanes).run()
         return _with_ranges(module, own, operand.nest, places)
 
-    left = pack("left", c.left, shape.rows)
+    if c.places is None:
+        left = pack("left", c.left, shape.rows)
+    else:
+        listed = emit_places(target, module, c, c.places, dims, param_count, shape)
+        left = _with_ranges(module, listed, c.left.nest, places)
     if c.strip is None:
         packs = left, pack("right", c.right, shape.columns)
     else:
@@ -226,6 +232,8 @@ class _Task(Frame):
             words[packed_task.STRIP] = shared_strip(b.module, shape)
             words[packed_task.WINDOW] = strip_room(b, self.size, c, c.strip, shape)[0]
         steps = [dict(c.store.offset.terms)]
+        if c.places is not None:
+            words[packed_task.STRIP] = shared_places(b.module, shape)
         starts = (packed_task.LEFT_START, packed_task.RIGHT_START)
         for side, start, operand, pack in zip(
             (packed_task.LEFT, packed_task.RIGHT), starts, (c.left, c.right), own.packs, strict=True

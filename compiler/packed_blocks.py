@@ -27,6 +27,7 @@ from .frame import Target
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, panels
+from .microkernel_places import multiply_places
 from .microkernel_strip import STRIP_CALL, multiply_strip
 from .packed import MOST_PANELS, ROWS
 from .packed_direct import add_direct
@@ -93,6 +94,8 @@ def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
             _add_products(module, by_tiles(module, tile))
         case "strips":
             multiply_strip(module, tile)
+        case "places":
+            multiply_places(module, tile)
         case "plain":
             add_packs(target, module, tile, d)
             for transposed in (False, True):

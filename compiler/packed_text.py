@@ -39,7 +39,7 @@ def contraction_text(c: Contraction) -> str:
         _put_strip(put, c.strip, names)
     put(f"for {names[c.rows.index]} in 0:{c.rows.extent} by blocks of {ROWS}")
     depth += 1
-    _put_pack(put, "left", c.left, names)
+    _put_pack(put, "left", c.left, names, "panels" if c.places is None else "places")
     for name, x in (("left", c.left), ("right", c.right)):
         if x.finite:
             put(f"if {name} is not finite: go the direct way")

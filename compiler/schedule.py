@@ -14,6 +14,7 @@ from .band_nests import BandNest, band_nest, band_text, verify_band
 from .loops import Nest, nest_text, verify_nest
 from .lower import LoopProgram
 from .packed import Contraction, contraction
+from .packed_places import with_places
 from .packed_strip import with_strip
 from .packed_text import contraction_text
 from .partial_sums import with_partial_sums
@@ -71,7 +72,7 @@ def _scheduled(nest: Nest, registers: Registers) -> Nest | Contraction:
     found = contraction(nest, registers)
     if found is None:
         return with_partial_sums(tiled)
-    return replace(with_strip(found, registers), direct=tiled)
+    return replace(with_places(with_strip(found, registers)), direct=tiled)
 
 
 def verify_schedule(made: Schedule) -> None:

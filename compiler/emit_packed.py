@@ -25,10 +25,11 @@ from .fork_join import up
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
-from .loops import Apply, Buffer, Linear, Nest, Reduce
+from .loops import Apply, Buffer, Linear, Nest, Reduce, Store
 from .microkernel import POINTER, Panels, minimum, panels
 from .microkernel_places import shared_places
 from .microkernel_strip import shared_strip
+from .microkernel_turn import shared_turn
 from .packed import MOST_PANELS, ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
@@ -52,9 +53,31 @@ def emit_contraction(
         own = replace(own, shared=packed_direct.shared_direct(module, d, c.right.transposed))
     if d is None or not _is_alike(c, nest, d, target):
         own = replace(own, direct=emit_nest(target, module, nest, dims, param_count))
+    if c.turned is not None:
+        own = replace(own, turned=_emit_turned(target, module, c, dims, param_count, scratch))
     whole = _Task(target, module, c.direct, dims, param_count)
     whole.run(c, own, scratch)
     return whole.function
+
+
+def _emit_turned(
+    target: Target,
+    module: ir.Module,
+    c: Contraction,
+    dims: Sequence[str],
+    param_count: int,
+    scratch: Dim,
+) -> ir.Function:
+    """A function that makes the sums turned, and turns them back; or says that it has not."""
+    turned = c.turned
+    assert turned is not None
+    refusal = target.kernel(module, replace(turned.direct, name=f"{turned.name}_refused"))
+    ir.IRBuilder(refusal.append_basic_block("entry")).ret(constant(I64, NOT_DONE))
+    own = replace(_own(target, module, turned, dims, param_count), direct=refusal)
+    task = _Task(target, module, turned.direct, dims, param_count)
+    task.result = c.store
+    task.run(turned, own, scratch)
+    return task.function
 
 
 def emit_rows(
@@ -86,7 +109,7 @@ def emit_rows(
 class _Own:
     """The functions of a contraction. `shared` is a shared routine that makes the sums, if there is
     one, and `direct` None if it does all that the nest would do; `direct_rows`, in a band, computes
-    some rows."""
+    some rows; `turned` makes the sums turned, if it can."""
 
     shape: Panels
     packs: tuple[ir.Function, ir.Function]
@@ -94,6 +117,7 @@ class _Own:
     shared: ir.Function | None = None
     direct: ir.Function | None = None
     direct_rows: ir.Function | None = None
+    turned: ir.Function | None = None
 
 
 def _own(
@@ -184,8 +208,14 @@ def _with_ranges(
     return f
 
 
+DONE, NOT_DONE = 0, 1
+
+
 class _Task(Frame):
-    """The function that all others call: it says what is to be done, in words on the stack."""
+    """The function that all others call: it says what is to be done, in words on the stack. Of a
+    turned contraction, `result` is where its sums go in the end."""
+
+    result: Store | None = None
 
     def run(self, c: Contraction, own: _Own, scratch: Dim | None) -> None:
         """`scratch`: where the panels stand in the arena; None if they, and the rows, are given."""
@@ -202,6 +232,11 @@ class _Task(Frame):
         elif direct is not None:
             with b.if_then(small):
                 b.ret(b.call(direct, common))
+        if own.turned is not None:
+            with b.if_then(self.is_turned(c)):
+                done = b.icmp_signed("==", b.call(own.turned, common), constant(I64, DONE))
+                with b.if_then(done):
+                    b.ret(constant(I64, 0))
         size = packed_task.size(max(1, len(c.batch)))
         words: list[ir.Value] = [constant(I64, 0)] * size
 
@@ -218,11 +253,16 @@ class _Task(Frame):
         if scratch is not None:
             at = b.gep(common[2], [self.size(scratch)], source_etype=ir.IntType(8))
             words[packed_task.PANELS] = at
-        words[packed_task.OUT] = self.start(c.store.buffer, c.store.offset.const)
+        if self.result is None:
+            words[packed_task.OUT] = self.start(c.store.buffer, c.store.offset.const)
         words[packed_task.WORK] = work
         left_bytes, both = panel_bytes(b, self.size, c, shape)
         words[packed_task.LEFT_BYTES], words[packed_task.BYTES] = left_bytes, both
         words[packed_task.PARTS] = part_count(b, self.size, c)
+        if self.result is not None:
+            before = b.add(both, part_bytes(b, self.size, c, shape))
+            room = b.gep(words[packed_task.PANELS], [before], source_etype=ir.IntType(8))
+            words[packed_task.OUT] = room
         number(packed_task.INNER, c.inner)
         number(packed_task.BATCHES, max(1, len(c.batch)))
         is_window = c.window is not None and not c.batch
@@ -271,8 +311,37 @@ class _Task(Frame):
                 b.ret(b.call(own.shared, [operands, records, *common[2:]]))
         if scratch is None:
             b.ret(b.call(packed_task.contract_rows(b.module, c.element), [task, *given]))
+        elif self.result is not None:
+            status = b.call(packed_task.contract(b.module, c.element), [task])
+            with b.if_then(b.icmp_signed("==", status, constant(I64, DONE))):
+                self.turn_back(c, room, self.result)
+            b.ret(status)
         else:
             b.ret(b.call(packed_task.contract(b.module, c.element), [task]))
+
+    def is_turned(self, c: Contraction) -> ir.Value:
+        """Whether turned sums are faster. Both in the time that one place of the sum and one row
+        take for one column: as they are, for packing half a vector of rows more, and where rows are
+        too few to be packed, three quarters of one for every four; turned, that of whole vectors of
+        rows, and for all places of the sum two vectors more a row, to turn it back (measured)."""
+        b, (m, k) = self.b, (self.size(x) for x in (c.rows.extent, c.depth))
+        shape = panels(register_type(c.left.value.dtype), self.target.registers)
+        lanes = constant(I64, shape.lanes)
+        few = b.icmp_signed("<", m, constant(I64, shape.rows))
+        packed = b.add(m, constant(I64, shape.lanes // 2))
+        fours = b.mul(up(b, m, constant(I64, 4)), constant(I64, 3 * shape.lanes // 4))
+        usual = b.select(few, fours, packed)
+        turned = b.mul(b.mul(up(b, m, lanes), lanes), k)
+        back = b.mul(m, constant(I64, 2 * shape.lanes))
+        return b.icmp_signed("<", b.add(turned, back), b.mul(usual, k))
+
+    def turn_back(self, c: Contraction, room: ir.Value, store: Store) -> None:
+        sizes = [self.size(x.extent) for x in (c.rows, c.columns)]
+        step = store.offset.coefficient(c.columns.index)
+        assert step is not None
+        out = self.start(store.buffer, store.offset.const)
+        shape = panels(register_type(c.left.value.dtype), self.target.registers)
+        self.b.call(shared_turn(self.b.module, shape), [room, out, *sizes, self.size(step)])
 
     def write(self, task: ir.Value, words: Sequence[ir.Value]) -> None:
         """The words: what is known as one copy, the rest one by one."""
@@ -334,9 +403,15 @@ def panel_bytes(
 def contraction_scratch(
     b: ir.IRBuilder, size: Callable[[Dim], ir.Value], c: Contraction, registers: Registers
 ) -> ir.Value:
-    """The bytes that a thread needs; the first one has those of the sums' parts, too."""
+    """The bytes that a thread needs; the first one has those of the sums' parts, too, and of turned
+    sums."""
     shape = panels(register_type(c.left.value.dtype), registers)
-    return b.add(panel_bytes(b, size, c, shape)[1], part_bytes(b, size, c, shape))
+    usual = b.add(panel_bytes(b, size, c, shape)[1], part_bytes(b, size, c, shape))
+    if c.turned is None:
+        return usual
+    room = b.mul(size(c.rows.extent * c.columns.extent), constant(I64, shape.bytes))
+    turned = b.add(contraction_scratch(b, size, c.turned, registers), room)
+    return intrinsic(b, "llvm.smax", [usual, turned])
 
 
 def _constant(x: ir.Value) -> ir.Value | None:

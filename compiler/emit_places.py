@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from . import ir
-from .frame import Frame, Target
 from .fork_join import up
+from .frame import Frame, Target
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import Linear
@@ -40,8 +40,8 @@ class _Places(Frame):
         b, one = self.b, constant(I64, 1)
         memory, offset = self.function.args[-1], places.load.offset
         *outside, along = self.nest.loops
-        for size in (x.extent for x in (*outside, *places.rows, *c.left.reduced)):
-            self.size(size)  # here, where all loops see it
+        for loop in (*outside, *places.rows, *c.left.reduced):
+            self.size(loop.extent)  # here, where all loops see it
         for _, step in offset.terms:
             self.size(step)
         start = self.address(places.load.buffer, Linear((), offset.const), {})

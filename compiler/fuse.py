@@ -31,7 +31,6 @@ from .share import shared_parts
 from .tile import Preference, Registers
 from .unroll import unroll
 from .wide_products import with_wide_products
-from .windows_first import windows_first
 
 EPILOGUE = 8
 """Operations that a full register tile may be followed by: its code is repeated for every
@@ -47,7 +46,7 @@ def fuse(fn: Function, registers: Registers) -> Kernels:
     fn = inline(fn)
     if registers.tuning.extraction:
         fn = inline(extract(fn))
-    fn = with_wide_products(laid_out(windows_first(fn, registers), registers))
+    fn = with_wide_products(laid_out(fn, registers))
     return Kernels(fn, _grouped(fn, registers))
 
 

@@ -98,7 +98,6 @@ def by_vectors(
     edge = edge_of(b, tile)
     here = side_by_side(b, tile, edge), constant(I64, tile.columns)
     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
-    lanes = constant(I64, tile.lanes)
     groups = b.sdiv(b.add(total, constant(I64, tile.vectors - 1)), constant(I64, tile.vectors))
     whole_rows = {size: f for size, f in tiles.items() if size[0] == tile.rows}
     with counted(b, groups, constant(I64, 1)) as group:

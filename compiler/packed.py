@@ -139,7 +139,8 @@ class Places:
 class Contraction:
     """`direct` computes all; for large sizes, blocks of `rows` × `columns` for every value of the
     `batch` loops. The sums gather where `store` writes its result; `rest` reads them there and does
-    what follows, None if nothing does."""
+    what follows, None if nothing does. `turned` makes the same sums, rows as columns, in room of
+    its own."""
 
     direct: Nest
     rows: Loop
@@ -152,6 +153,7 @@ class Contraction:
     strip: Strip | None = None
     window: Loop | None = None
     places: Places | None = None
+    turned: Contraction | None = None
     tiles: bool = False
 
     @property
@@ -174,6 +176,7 @@ class Contraction:
             [f"{kind} {self.left.value.dtype}" for kind in kinds]
             + [f"plain {x.dtype}" for x in plain if x is not None]
             + (["tiles bf16"] if self.tiles else [])
+            + ([] if self.turned is None else [*self.turned.routines])
         )
 
     @property

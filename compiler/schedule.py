@@ -17,6 +17,7 @@ from .packed import Contraction, contraction
 from .packed_places import with_places
 from .packed_strip import with_strip
 from .packed_text import contraction_text
+from .packed_turned import with_turned
 from .partial_sums import with_partial_sums
 from .plan import Program
 from .records import dataclass
@@ -56,7 +57,7 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
     while k < len(lowered.nests):
         band = program.kernels.band(k)
         if band is None:
-            nests.append(_scheduled(lowered.nests[k], registers))
+            nests.append(_scheduled(lowered.nests[k], registers, alone=True))
             k += 1
             continue
         own = lowered.nests[band.first : band.last]
@@ -67,12 +68,15 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
     return Schedule(program, tuple(nests), lowered.checks, registers)
 
 
-def _scheduled(nest: Nest, registers: Registers) -> Nest | Contraction:
+def _scheduled(nest: Nest, registers: Registers, alone: bool = False) -> Nest | Contraction:
     tiled = tile(nest, registers)
     found = contraction(nest, registers)
     if found is None:
         return with_partial_sums(tiled)
-    return replace(with_places(with_strip(found, registers)), direct=tiled)
+    found = with_places(with_strip(found, registers))
+    if alone:
+        found = with_turned(found, registers)
+    return replace(found, direct=tiled)
 
 
 def verify_schedule(made: Schedule) -> None:

@@ -53,30 +53,31 @@ def emit_contraction(
         own = replace(own, shared=packed_direct.shared_direct(module, d, c.right.transposed))
     if d is None or not _is_alike(c, nest, d, target):
         own = replace(own, direct=emit_nest(target, module, nest, dims, param_count))
-    if c.turned is not None:
-        own = replace(own, turned=_emit_turned(target, module, c, dims, param_count, scratch))
+    if c.windowed is not None:
+        other = _emit_windowed(target, module, c.windowed, c.store, dims, param_count, scratch)
+        own = replace(own, windowed=other)
     whole = _Task(target, module, c.direct, dims, param_count)
     whole.run(c, own, scratch)
     return whole.function
 
 
-def _emit_turned(
+def _emit_windowed(
     target: Target,
     module: ir.Module,
     c: Contraction,
+    store: Store,
     dims: Sequence[str],
     param_count: int,
     scratch: Dim,
 ) -> ir.Function:
-    """A function that makes the sums turned, and turns them back; or says that it has not."""
-    turned = c.turned
-    assert turned is not None
-    refusal = target.kernel(module, replace(turned.direct, name=f"{turned.name}_refused"))
+    """A function that makes the sums that way, and has `store` say where they are; or says that it
+    has not."""
+    refusal = target.kernel(module, replace(c.direct, name=f"{c.name}_refused"))
     ir.IRBuilder(refusal.append_basic_block("entry")).ret(constant(I64, NOT_DONE))
-    own = replace(_own(target, module, turned, dims, param_count), direct=refusal)
-    task = _Task(target, module, turned.direct, dims, param_count)
-    task.result = c.store
-    task.run(turned, own, scratch)
+    own = replace(_own(target, module, c, dims, param_count), direct=refusal)
+    task = _Task(target, module, c.direct, dims, param_count)
+    task.result = store if c.is_turned else None
+    task.run(c, own, scratch)
     return task.function
 
 
@@ -109,7 +110,7 @@ def emit_rows(
 class _Own:
     """The functions of a contraction. `shared` is a shared routine that makes the sums, if there is
     one, and `direct` None if it does all that the nest would do; `direct_rows`, in a band, computes
-    some rows; `turned` makes the sums turned, if it can."""
+    some rows; `windowed` makes them that way, if it can."""
 
     shape: Panels
     packs: tuple[ir.Function, ir.Function]
@@ -117,7 +118,7 @@ class _Own:
     shared: ir.Function | None = None
     direct: ir.Function | None = None
     direct_rows: ir.Function | None = None
-    turned: ir.Function | None = None
+    windowed: ir.Function | None = None
 
 
 def _own(
@@ -232,9 +233,9 @@ class _Task(Frame):
         elif direct is not None:
             with b.if_then(small):
                 b.ret(b.call(direct, common))
-        if own.turned is not None:
-            with b.if_then(self.is_turned(c)):
-                done = b.icmp_signed("==", b.call(own.turned, common), constant(I64, DONE))
+        if c.windowed is not None and own.windowed is not None:
+            with b.if_then(self.pays(c, c.windowed)):
+                done = b.icmp_signed("==", b.call(own.windowed, common), constant(I64, DONE))
                 with b.if_then(done):
                     b.ret(constant(I64, 0))
         size = packed_task.size(max(1, len(c.batch)))
@@ -319,7 +320,18 @@ class _Task(Frame):
         else:
             b.ret(b.call(packed_task.contract(b.module, c.element), [task]))
 
-    def is_turned(self, c: Contraction) -> ir.Value:
+    def pays(self, c: Contraction, windowed: Contraction) -> ir.Value:
+        """Whether the other way is faster: if it is not turned, where there are windows."""
+        if windowed.is_turned:
+            return self.turning_pays(c)
+        assert windowed.places is not None
+        b, found, one = self.b, constant(I1, 0), constant(I64, 1)
+        for pair in windowed.places.windows:
+            both = [b.icmp_signed(">", self.size(x.extent), one) for x in pair]
+            found = b.or_(found, b.and_(*both))
+        return found
+
+    def turning_pays(self, c: Contraction) -> ir.Value:
         """Whether turned sums are faster. Both in the time that one place of the sum and one row
         take for one column: as they are, for packing half a vector of rows more, and where rows are
         too few to be packed, three quarters of one for every four; turned, that of whole vectors of
@@ -407,11 +419,13 @@ def contraction_scratch(
     sums."""
     shape = panels(register_type(c.left.value.dtype), registers)
     usual = b.add(panel_bytes(b, size, c, shape)[1], part_bytes(b, size, c, shape))
-    if c.turned is None:
+    if c.windowed is None:
         return usual
-    room = b.mul(size(c.rows.extent * c.columns.extent), constant(I64, shape.bytes))
-    turned = b.add(contraction_scratch(b, size, c.turned, registers), room)
-    return intrinsic(b, "llvm.smax", [usual, turned])
+    other = contraction_scratch(b, size, c.windowed, registers)
+    if c.windowed.is_turned:
+        results = size(c.rows.extent * c.columns.extent)
+        other = b.add(other, b.mul(results, constant(I64, shape.bytes)))
+    return intrinsic(b, "llvm.smax", [usual, other])
 
 
 def _constant(x: ir.Value) -> ir.Value | None:

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from . import ir
+from .dims import dim
 from .fork_join import up
 from .frame import Frame, Target
-from .instructions import I64
+from .instructions import I1, I64
 from .llvm_vector import constant
 from .loops import Linear
-from .microkernel import Panels, counted, minimum
+from .microkernel import Panels, counted
 from .packed import Contraction, Places
+from .packed_task import stack
 
 
 def emit_places(
@@ -39,7 +41,7 @@ class _Places(Frame):
     def run(self, c: Contraction, places: Places, tile: Panels) -> None:
         b, one = self.b, constant(I64, 1)
         memory, offset = self.function.args[-1], places.load.offset
-        *outside, along = self.nest.loops
+        *outside, _ = self.nest.loops
         for loop in (*outside, *places.rows, *c.left.reduced):
             self.size(loop.extent)  # here, where all loops see it
         for _, step in offset.terms:
@@ -67,22 +69,47 @@ class _Places(Frame):
             by = b.mul(self.moved(values, offset), constant(I64, tile.bytes))
             b.store(by, b.gep(memory, [place], source_etype=I64))
 
-        low, high = self.range_of(along)
-        rows = b.sub(high, low)
-        height = constant(I64, tile.rows)
-        last = b.sub(high, one)
-        sizes = {loop.index: self.size(loop.extent) for loop in places.rows}
-        with counted(b, b.mul(up(b, rows, height), height), one) as r:
-            at = minimum(b, b.add(low, r), last)
-            values = {}
-            for loop in reversed(places.rows[1:]):
-                size = sizes[loop.index]
-                values[loop.index] = b.srem(at, size)
-                at = b.sdiv(at, size)
-            values[places.rows[0].index] = at
-            row = b.gep(start, [self.moved(values, offset)], source_etype=tile.element)
-            b.store(row, b.gep(memory, [b.add(count, r)], source_etype=I64))
+        self.rows(places, b.gep(memory, [count], source_etype=I64), start, tile)
         b.ret(constant(I64, 0))
+
+    def rows(self, places: Places, to: ir.Value, start: ir.Value, tile: Panels) -> None:
+        """Where each row starts; indices are counted, which takes no division for every row."""
+        b, one, none = self.b, constant(I64, 1), constant(I64, 0)
+        low, high = self.range_of(self.nest.loops[-1])
+        rows = b.sub(high, low)
+        first, rest = dict[int, ir.Value](), low
+        for loop in reversed(places.rows[1:]):
+            size = self.size(loop.extent)
+            first[loop.index], rest = b.srem(rest, size), b.sdiv(rest, size)
+        first[places.rows[0].index] = rest
+        digits = stack(b, len(places.rows))
+        for k, loop in enumerate(places.rows):
+            b.store(first[loop.index], b.gep(digits, [constant(I64, k)], source_etype=I64))
+        at = b.alloca(I64)
+        b.store(self.moved(first, places.load.offset), at)
+
+        def put(r: ir.Value) -> None:
+            row = b.gep(start, [b.load(at, typ=I64)], source_etype=tile.element)
+            b.store(row, b.gep(to, [r], source_etype=I64))
+
+        with counted(b, rows, one) as r:
+            put(r)
+            by, carry = none, constant(I1, 1)
+            for k, loop in reversed(list(enumerate(places.rows))):
+                step = self.size(places.load.offset.coefficient(loop.index) or dim(0))
+                size = self.size(loop.extent)
+                digit = b.gep(digits, [constant(I64, k)], source_etype=I64)
+                x = b.add(b.load(digit, typ=I64), b.zext(carry, I64))
+                by = b.add(by, b.select(carry, step, none))
+                carry = b.and_(carry, b.icmp_signed("==", x, size))
+                b.store(b.select(carry, none, x), digit)
+                by = b.sub(by, b.select(carry, b.mul(size, step), none))
+            # past the last one, rows that fill a tile are like it
+            further = b.icmp_signed("<", b.add(r, one), rows)
+            b.store(b.add(b.load(at, typ=I64), b.select(further, by, none)), at)
+        height = constant(I64, tile.rows)
+        with counted(b, b.mul(up(b, rows, height), height), one, rows) as r:
+            put(r)
 
     def moved(self, values: Mapping[int, ir.Value], offset: Linear) -> ir.Value:
         """How many elements further these indices read."""

@@ -129,18 +129,18 @@ class Strip:
 @dataclass(frozen=True, eq=False)
 class Places:
     """The left operand is `load`, whose rows are all values of several indices, and is read where
-    it stands."""
+    it stands. `windows`: indices of the rows, each with a summed one that walks the same way."""
 
     load: Load
     rows: tuple[Loop, ...]
+    windows: tuple[tuple[Loop, Loop], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
     """`direct` computes all; for large sizes, blocks of `rows` × `columns` for every value of the
     `batch` loops. The sums gather where `store` writes its result; `rest` reads them there and does
-    what follows, None if nothing does. `turned` makes the same sums, rows as columns, in room of
-    its own."""
+    what follows, None if nothing does. `windowed` makes the same sums another way."""
 
     direct: Nest
     rows: Loop
@@ -153,7 +153,7 @@ class Contraction:
     strip: Strip | None = None
     window: Loop | None = None
     places: Places | None = None
-    turned: Contraction | None = None
+    windowed: Contraction | None = None
     tiles: bool = False
 
     @property
@@ -176,8 +176,13 @@ class Contraction:
             [f"{kind} {self.left.value.dtype}" for kind in kinds]
             + [f"plain {x.dtype}" for x in plain if x is not None]
             + (["tiles bf16"] if self.tiles else [])
-            + ([] if self.turned is None else [*self.turned.routines])
+            + ([] if self.windowed is None else [*self.windowed.routines])
         )
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the sums stand in room that the caller states, the wrong way round."""
+        return self.store.buffer.space == "block"
 
     @property
     def inner(self) -> Dim:

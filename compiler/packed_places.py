@@ -5,7 +5,7 @@ and places of the sum walk in common (`i + u`: a window): panels would hold each
 every place of the window. Its rows are joined, as many of its indices as the result walks as one;
 a list says where each row starts, and by how much every place of the sum moves all of them. Left to
 others: the list (`emit_places`), the product (`microkernel_places`), and which operand is the left
-one (`windows_first`).
+one (`packed_windows`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def with_places(c: Contraction) -> Contraction:
     if load.buffer.dtype is not load.dtype:
         return c
     group = _group(c, load.offset)
-    if c.rows not in group or not _overlap(load.offset, group, c.left.reduced):
+    windows = _overlaps(load.offset, group, c.left.reduced)
+    if c.rows not in group or not windows:
         return c
-    places = Places(load, group)
+    places = Places(load, group, windows)
     if len(group) == 1:
         return replace(c, places=places)
     names = dict(c.left.nest.index_names)
@@ -93,12 +94,16 @@ def _group(c: Contraction, read: Linear) -> tuple[Loop, ...]:
     return group
 
 
-def _overlap(read: Linear, rows: Sequence[Loop], reduced: Sequence[Loop]) -> bool:
-    """Whether some index of the rows walks the same way as a summed one."""
-    for x in rows:
-        for y in reduced:
-            for a, b in ((x, y), (y, x)):
-                by = ratio([read], a, b)
-                if by is not None and abs(by) < (b.extent.const or LONGEST):
-                    return True
-    return False
+def _overlaps(
+    read: Linear, rows: Sequence[Loop], reduced: Sequence[Loop]
+) -> tuple[tuple[Loop, Loop], ...]:
+    """Indices of the rows with summed ones that walk the same way."""
+    return tuple(
+        (x, y)
+        for x in rows
+        for y in reduced
+        if any(
+            by is not None and abs(by) < (b.extent.const or LONGEST)
+            for b, by in ((y, ratio([read], x, y)), (x, ratio([read], y, x)))
+        )
+    )

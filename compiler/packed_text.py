@@ -15,10 +15,11 @@ def contraction_text(c: Contraction) -> str:
     """Short pseudo-code: what happens for large sizes, then the nest for small ones."""
     lines = [f"{c.name}:  # {c.direct.source}"]
     condition = "if large:"
-    if c.turned is not None:
-        result = c.store.buffer.name
-        back = f"    {result} = {c.turned.store.buffer.name}, the other way round"
-        lines += ["  if large, and faster turned:", *_large(c.turned), back]
+    if c.windowed is not None:
+        lines += ["  if large, and faster so:", *_large(c.windowed)]
+        if c.windowed.is_turned:
+            names = c.store.buffer.name, c.windowed.store.buffer.name
+            lines.append("    {} = {}, the other way round".format(*names))
         condition = "else if large:"
     lines += [f"  {condition}", *_large(c), "  else:"]
     lines += ["  " * 2 + line for line in nest_text(c.direct).rstrip().split("\n")]

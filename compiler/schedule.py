@@ -14,10 +14,9 @@ from .band_nests import BandNest, band_nest, band_text, verify_band
 from .loops import Nest, nest_text, verify_nest
 from .lower import LoopProgram
 from .packed import Contraction, contraction
-from .packed_places import with_places
 from .packed_strip import with_strip
 from .packed_text import contraction_text
-from .packed_turned import with_turned
+from .packed_windows import with_windows
 from .partial_sums import with_partial_sums
 from .plan import Program
 from .records import dataclass
@@ -73,9 +72,9 @@ def _scheduled(nest: Nest, registers: Registers, alone: bool = False) -> Nest | 
     found = contraction(nest, registers)
     if found is None:
         return with_partial_sums(tiled)
-    found = with_places(with_strip(found, registers))
+    found = with_strip(found, registers)
     if alone:
-        found = with_turned(found, registers)
+        found = with_windows(found, registers)
     return replace(found, direct=tiled)
 
 

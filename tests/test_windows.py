@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tdsl
-from tdsl.compiler import emit_packed, ir, schedule
+from tdsl.compiler import emit_packed
 from tdsl.compiler.instructions import I1
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.llvm_vector import constant
-from tdsl.compiler.packed import Contraction
 from tdsl.compiler.pipeline import simplified
 
 from .native_functions import Native
@@ -112,11 +111,7 @@ def _arrays(native: Native, sizes: Sizes) -> list[Any]:
 
 
 def _always(monkeypatch: pytest.MonkeyPatch, value: bool) -> None:
-    def is_turned(_: object, c: Contraction) -> ir.Value:
-        assert c.turned is not None
-        return constant(I1, value)
-
-    monkeypatch.setattr(emit_packed._Task, "is_turned", is_turned)
+    monkeypatch.setattr(emit_packed._Task, "pays", lambda *_: constant(I1, value))
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
@@ -127,7 +122,6 @@ def test_values(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _always(monkeypatch, True)
     there = _built(name, dtype)
     _always(monkeypatch, False)
-    monkeypatch.setattr(schedule, "with_places", lambda c: c)
     panels = _built(name, dtype)
     tolerance = 1e-5 if dtype == "f32" else 1e-13
     for sizes in CASES[name][1]:
@@ -145,7 +139,7 @@ def test_values(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_places_are_seen(name: str) -> None:
     text = tdsl.compile(CASES[name][0].replace("T[", "f32[")).f.ir("loops")
     assert "places along" in text
-    assert ("turned" in text) == (name in TURNED)
+    assert ("other way round" in text) == (name in TURNED)
 
 
 @pytest.mark.parametrize("name", CASES)

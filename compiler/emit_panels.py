@@ -14,6 +14,7 @@ from functools import partial
 from . import ir
 from .dims import product
 from .dtypes import I64 as INDEX
+from .dtypes import DType
 from .emit_values import Values
 from .frame import Target, lanes_from
 from .instructions import I8, I64, register_type
@@ -127,6 +128,12 @@ class Pack(Values):
         for n in self.counts[1:]:
             self.depth = b.mul(self.depth, n)
         self.hoist()
+        self.fill()
+        self.target.finish(self)
+        return self.function
+
+    def fill(self) -> None:
+        along = self.nest.loops[-1]
         if self.operand.transposed:
             self.target.output_loops(self, self.nest.loops, lambda: self.walk(0, None, self.panel))
         elif self.is_computed(along):  # once for all places of the sum
@@ -135,8 +142,6 @@ class Pack(Values):
         else:  # rows in order, each spread over some panels
             *batch, along = self.nest.loops
             self.target.output_loops(self, batch, self.spread_groups)
-        self.target.finish(self)
-        return self.function
 
     def range_of_all(self) -> tuple[ir.Value, ir.Value]:
         """The range of the group's places, from those of its indices."""
@@ -148,10 +153,10 @@ class Pack(Values):
             last = b.add(b.mul(last, size), b.sub(end, constant(I64, 1)))
         return low, b.add(last, constant(I64, 1))
 
-    def is_computed(self, along: Loop) -> bool:
+    def is_computed(self, along: Loop, what: DType = INDEX) -> bool:
         """Whether something is worked out from a loop's index alone."""
         return any(
-            isinstance(x, Apply) and x.dtype is INDEX and self.deps[x] == {along.index}
+            isinstance(x, Apply) and x.dtype is what and self.deps[x] == {along.index}
             for x in self.order[self.statement]
         )
 

@@ -10,6 +10,7 @@ others: what a task says (`packed_task`) and who carries it out (`packed_blocks`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from . import ir, packed_direct, packed_plain, packed_task
@@ -26,7 +27,7 @@ from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce, Store
-from .microkernel import POINTER, Panels, minimum, panels
+from .microkernel import POINTER, Panels, counted, minimum, panels
 from .microkernel_places import shared_places
 from .microkernel_strip import shared_strip
 from .microkernel_turn import shared_turn
@@ -348,12 +349,23 @@ class _Task(Frame):
         return b.icmp_signed("<", b.add(turned, back), b.mul(usual, k))
 
     def turn_back(self, c: Contraction, room: ir.Value, store: Store) -> None:
-        sizes = [self.size(x.extent) for x in (c.rows, c.columns)]
-        step = store.offset.coefficient(c.columns.index)
-        assert step is not None
-        out = self.start(store.buffer, store.offset.const)
+        b, out = self.b, self.start(store.buffer, store.offset.const)
+        rows, columns = (self.size(x.extent) for x in (c.rows, c.columns))
+        step = self.size(store.offset.coefficient(c.columns.index) or dim(0))
         shape = panels(register_type(c.left.value.dtype), self.target.registers)
-        self.b.call(shared_turn(self.b.module, shape), [room, out, *sizes, self.size(step)])
+        both = c.store.offset, store.offset
+        steps = [
+            [self.size(at.coefficient(loop.index) or dim(0)) for at in both] for loop in c.batch
+        ]
+        sizes = [self.size(loop.extent) for loop in c.batch]
+        with ExitStack() as loops:
+            for size, by in zip(sizes, steps, strict=True):
+                k = loops.enter_context(counted(b, size, constant(I64, 1)))
+                room, out = (
+                    b.gep(p, [b.mul(k, x)], source_etype=shape.element)
+                    for p, x in zip((room, out), by, strict=True)
+                )
+            b.call(shared_turn(b.module, shape), [room, out, rows, columns, step])
 
     def write(self, task: ir.Value, words: Sequence[ir.Value]) -> None:
         """The words: what is known as one copy, the rest one by one."""
@@ -423,7 +435,7 @@ def contraction_scratch(
         return usual
     other = contraction_scratch(b, size, c.windowed, registers)
     if c.windowed.is_turned:
-        results = size(c.rows.extent * c.columns.extent)
+        results = size(product(tuple(x.extent for x in (c.rows, c.columns, *c.batch))))
         other = b.add(other, b.mul(results, constant(I64, shape.bytes)))
     return intrinsic(b, "llvm.smax", [usual, other])
 

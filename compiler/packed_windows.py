@@ -27,7 +27,7 @@ def with_windows(c: Contraction, registers: Registers) -> Contraction:
         found = None if found is None else with_places(found)
         if found is None or found.places is None:
             continue
-        if found.is_turned and (found.columns is not c.rows or found.batch):
+        if found.is_turned and (found.columns is not c.rows or found.batch != c.batch):
             continue
         return replace(c, windowed=found)
     return c
@@ -36,7 +36,7 @@ def with_windows(c: Contraction, registers: Registers) -> Contraction:
 def _turned(c: Contraction) -> Nest | None:
     """The nest whose last index is that of the rows."""
     nest = c.direct
-    if c.rest is not None or c.batch or nest.fills or len(nest.body) != 2:
+    if c.rest is not None or nest.fills or len(nest.body) != 2:
         return None
     sums, store = nest.body
     if not isinstance(sums, Reduce) or not isinstance(store, Store):

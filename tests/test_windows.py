@@ -61,6 +61,12 @@ TURNED: dict[str, tuple[str, list[Sizes]]] = {
         "    return y\n",
         [PICTURE],
     ),
+    "groups": (
+        "def f(x: T[b, 3, c, h, w], g: T[b, 3, o, h - p + 1, w - q + 1]) -> T[3, o, c, p, q]:\n"
+        "    y[z, a, e, u, v] = sum[n, i, j](g[n, z, a, i, j] * x[n, z, e, i + u, j + v])\n"
+        "    return y\n",
+        MORE[:3],
+    ),
     "one dimension": (
         "def f(x: T[b, c, w], g: T[b, o, w - q + 1]) -> T[o, c, q]:\n"
         "    y[a, e, v] = sum[n, j](g[n, a, j] * x[n, e, j + v])\n"

@@ -10,6 +10,7 @@ others: what a task says (`packed_task`) and who carries it out (`packed_blocks`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from . import ir, packed_direct, packed_plain, packed_task
@@ -19,15 +20,18 @@ from .dtypes import BF16, DType
 from .emit import emit
 from .emit_panels import Pack
 from .emit_parallel import emit_nest, split
+from .emit_places import emit_places
 from .emit_strip import emit_strip, strip_room
 from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant, intrinsic
-from .loops import Apply, Buffer, Linear, Nest, Reduce
-from .microkernel import POINTER, Panels, minimum, panels
+from .loops import Apply, Buffer, Linear, Nest, Reduce, Store
+from .microkernel import POINTER, Panels, counted, minimum, panels
+from .microkernel_places import shared_places
 from .microkernel_strip import shared_strip
+from .microkernel_turn import shared_turn
 from .packed import MOST_PANELS, ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
@@ -51,9 +55,32 @@ def emit_contraction(
         own = replace(own, shared=packed_direct.shared_direct(module, d, c.right.transposed))
     if d is None or not _is_alike(c, nest, d, target):
         own = replace(own, direct=emit_nest(target, module, nest, dims, param_count))
+    if c.windowed is not None:
+        other = _emit_windowed(target, module, c.windowed, c.store, dims, param_count, scratch)
+        own = replace(own, windowed=other)
     whole = _Task(target, module, c.direct, dims, param_count)
     whole.run(c, own, scratch)
     return whole.function
+
+
+def _emit_windowed(
+    target: Target,
+    module: ir.Module,
+    c: Contraction,
+    store: Store,
+    dims: Sequence[str],
+    param_count: int,
+    scratch: Dim,
+) -> ir.Function:
+    """A function that makes the sums that way, and has `store` say where they are; or says that it
+    has not."""
+    refusal = target.kernel(module, replace(c.direct, name=f"{c.name}_refused"))
+    ir.IRBuilder(refusal.append_basic_block("entry")).ret(constant(I64, NOT_DONE))
+    own = replace(_own(target, module, c, dims, param_count), direct=refusal)
+    task = _Task(target, module, c.direct, dims, param_count)
+    task.result = store if c.is_turned else None
+    task.run(c, own, scratch)
+    return task.function
 
 
 def emit_rows(
@@ -95,7 +122,7 @@ def emit_rows(
 class _Own:
     """The functions of a contraction. `shared` is a shared routine that makes the sums, if there is
     one, and `direct` None if it does all that the nest would do; `direct_rows`, in a band, computes
-    some rows."""
+    some rows; `windowed` makes them that way, if it can."""
 
     shape: Panels
     packs: tuple[ir.Function, ir.Function]
@@ -103,6 +130,7 @@ class _Own:
     shared: ir.Function | None = None
     direct: ir.Function | None = None
     direct_rows: ir.Function | None = None
+    windowed: ir.Function | None = None
 
 
 def _own(
@@ -118,7 +146,11 @@ def _own(
         own = Pack(target, module, operand, dims, param_count, width, shape.lanes).run()
         return _with_ranges(module, own, operand.nest, places)
 
-    left = pack("left", c.left, shape.rows)
+    if c.places is None:
+        left = pack("left", c.left, shape.rows)
+    else:
+        listed = emit_places(target, module, c, c.places, dims, param_count, shape)
+        left = _with_ranges(module, listed, c.left.nest, places)
     if c.strip is None:
         packs = left, pack("right", c.right, shape.columns)
     else:
@@ -189,8 +221,14 @@ def _with_ranges(
     return f
 
 
+DONE, NOT_DONE = 0, 1
+
+
 class _Task(Frame):
-    """The function that all others call: it says what is to be done, in words on the stack."""
+    """The function that all others call: it says what is to be done, in words on the stack. Of a
+    turned contraction, `result` is where its sums go in the end."""
+
+    result: Store | None = None
 
     def run(
         self, c: Contraction, own: _Own, scratch: Dim | None, bounds: int | None = None
@@ -210,6 +248,11 @@ class _Task(Frame):
         elif direct is not None:
             with b.if_then(small):
                 b.ret(b.call(direct, common))
+        if c.windowed is not None and own.windowed is not None:
+            with b.if_then(self.pays(c, c.windowed)):
+                done = b.icmp_signed("==", b.call(own.windowed, common), constant(I64, DONE))
+                with b.if_then(done):
+                    b.ret(constant(I64, 0))
         size = packed_task.size(max(1, len(c.batch)))
         words: list[ir.Value] = [constant(I64, 0)] * size
 
@@ -226,11 +269,16 @@ class _Task(Frame):
         if scratch is not None:
             at = b.gep(common[2], [self.size(scratch)], source_etype=ir.IntType(8))
             words[packed_task.PANELS] = at
-        words[packed_task.OUT] = self.start(c.store.buffer, c.store.offset.const)
+        if self.result is None:
+            words[packed_task.OUT] = self.start(c.store.buffer, c.store.offset.const)
         words[packed_task.WORK] = work
         left_bytes, both = panel_bytes(b, self.size, c, shape)
         words[packed_task.LEFT_BYTES], words[packed_task.BYTES] = left_bytes, both
         words[packed_task.PARTS] = part_count(b, self.size, c)
+        if self.result is not None:
+            before = b.add(both, part_bytes(b, self.size, c, shape))
+            room = b.gep(words[packed_task.PANELS], [before], source_etype=ir.IntType(8))
+            words[packed_task.OUT] = room
         number(packed_task.INNER, c.inner)
         number(packed_task.BATCHES, max(1, len(c.batch)))
         is_window = c.window is not None and not c.batch
@@ -240,6 +288,8 @@ class _Task(Frame):
             words[packed_task.STRIP] = shared_strip(b.module, shape)
             words[packed_task.WINDOW] = strip_room(b, self.size, c, c.strip, shape)[0]
         steps = [dict(c.store.offset.terms)]
+        if c.places is not None:
+            words[packed_task.STRIP] = shared_places(b.module, shape)
         starts = (packed_task.LEFT_START, packed_task.RIGHT_START)
         for side, start, operand, pack in zip(
             (packed_task.LEFT, packed_task.RIGHT), starts, (c.left, c.right), own.packs, strict=True
@@ -292,8 +342,59 @@ class _Task(Frame):
                 b.ret(b.call(own.shared, [operands, records, *common[2:]]))
         if scratch is None:
             b.ret(b.call(packed_task.contract_rows(b.module, c.element), [task, *given]))
+        elif self.result is not None:
+            status = b.call(packed_task.contract(b.module, c.element), [task])
+            with b.if_then(b.icmp_signed("==", status, constant(I64, DONE))):
+                self.turn_back(c, room, self.result)
+            b.ret(status)
         else:
             b.ret(b.call(packed_task.contract(b.module, c.element), [task]))
+
+    def pays(self, c: Contraction, windowed: Contraction) -> ir.Value:
+        """Whether the other way is faster: if it is not turned, where there are windows."""
+        if windowed.is_turned:
+            return self.turning_pays(c)
+        assert windowed.places is not None
+        b, found, one = self.b, constant(I1, 0), constant(I64, 1)
+        for pair in windowed.places.windows:
+            both = [b.icmp_signed(">", self.size(x.extent), one) for x in pair]
+            found = b.or_(found, b.and_(*both))
+        return found
+
+    def turning_pays(self, c: Contraction) -> ir.Value:
+        """Whether turned sums are faster. Both in the time that one place of the sum and one row
+        take for one column: as they are, for packing half a vector of rows more, and where rows are
+        too few to be packed, three quarters of one for every four; turned, that of whole vectors of
+        rows, and for all places of the sum two vectors more a row, to turn it back (measured)."""
+        b, (m, k) = self.b, (self.size(x) for x in (c.rows.extent, c.depth))
+        shape = panels(register_type(c.left.value.dtype), self.target.registers)
+        lanes = constant(I64, shape.lanes)
+        few = b.icmp_signed("<", m, constant(I64, shape.rows))
+        packed = b.add(m, constant(I64, shape.lanes // 2))
+        fours = b.mul(up(b, m, constant(I64, 4)), constant(I64, 3 * shape.lanes // 4))
+        usual = b.select(few, fours, packed)
+        turned = b.mul(b.mul(up(b, m, lanes), lanes), k)
+        back = b.mul(m, constant(I64, 2 * shape.lanes))
+        return b.icmp_signed("<", b.add(turned, back), b.mul(usual, k))
+
+    def turn_back(self, c: Contraction, room: ir.Value, store: Store) -> None:
+        b, out = self.b, self.start(store.buffer, store.offset.const)
+        rows, columns = (self.size(x.extent) for x in (c.rows, c.columns))
+        step = self.size(store.offset.coefficient(c.columns.index) or dim(0))
+        shape = panels(register_type(c.left.value.dtype), self.target.registers)
+        both = c.store.offset, store.offset
+        steps = [
+            [self.size(at.coefficient(loop.index) or dim(0)) for at in both] for loop in c.batch
+        ]
+        sizes = [self.size(loop.extent) for loop in c.batch]
+        with ExitStack() as loops:
+            for size, by in zip(sizes, steps, strict=True):
+                k = loops.enter_context(counted(b, size, constant(I64, 1)))
+                room, out = (
+                    b.gep(p, [b.mul(k, x)], source_etype=shape.element)
+                    for p, x in zip((room, out), by, strict=True)
+                )
+            b.call(shared_turn(b.module, shape), [room, out, rows, columns, step])
 
     def write(self, task: ir.Value, words: Sequence[ir.Value]) -> None:
         """The words: what is known as one copy, the rest one by one."""
@@ -355,9 +456,17 @@ def panel_bytes(
 def contraction_scratch(
     b: ir.IRBuilder, size: Callable[[Dim], ir.Value], c: Contraction, registers: Registers
 ) -> ir.Value:
-    """The bytes that a thread needs; the first one has those of the sums' parts, too."""
+    """The bytes that a thread needs; the first one has those of the sums' parts, too, and of turned
+    sums."""
     shape = panels(register_type(c.left.value.dtype), registers)
-    return b.add(panel_bytes(b, size, c, shape)[1], part_bytes(b, size, c, shape))
+    usual = b.add(panel_bytes(b, size, c, shape)[1], part_bytes(b, size, c, shape))
+    if c.windowed is None:
+        return usual
+    other = contraction_scratch(b, size, c.windowed, registers)
+    if c.windowed.is_turned:
+        results = size(product(tuple(x.extent for x in (c.rows, c.columns, *c.batch))))
+        other = b.add(other, b.mul(results, constant(I64, shape.bytes)))
+    return intrinsic(b, "llvm.smax", [usual, other])
 
 
 def _constant(x: ir.Value) -> ir.Value | None:

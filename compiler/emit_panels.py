@@ -12,22 +12,35 @@ from dataclasses import replace
 from functools import partial
 
 from . import ir
+from .dims import product
 from .dtypes import I64 as INDEX
+from .dtypes import DType
 from .emit_values import Values
 from .frame import Target, lanes_from
 from .instructions import I8, I64, register_type
+from .joined_index import taken_apart
 from .llvm_vector import ask_for, constant
-from .loops import Apply, Load, Loop, Nest, Reduce
+from .loops import Apply, IndexValue, Load, Loop, Nest, Reduce, postorder
 from .microkernel import ALIGNMENT
 from .packed import Operand
 
 
-def _shaped(operand: Operand, width: int, lanes: int) -> Nest:
+def _shaped(operand: Operand, group: tuple[Loop, ...], width: int, lanes: int) -> Nest:
     """The operand's nest with lanes: along its own index, whole panels at once; or along the
-    innermost reduced index, for as many rows as can be transposed in registers."""
+    innermost reduced index, for as many rows as can be transposed in registers. `group`: reduced
+    indices that are one."""
     nest = operand.nest
     (s,) = nest.body
     assert isinstance(s, Reduce)
+    if len(group) > 1:
+        number = max(nest.index_names) + 1
+        merged = replace(group[-1], index=number, extent=product(tuple(x.extent for x in group)))
+        (a,) = s.accumulators
+        value = taken_apart(merged, group, [a.value])[a.value]
+        loops = (*s.loops[: -len(group)], merged)
+        s = replace(s, loops=loops, accumulators=(replace(a, value=value),))
+        name = "".join(nest.index_names[x.index] for x in group)
+        nest = replace(nest, index_names={**nest.index_names, number: name})
     *batch, along = nest.loops
     if operand.transposed:
         rows = min(width, lanes)
@@ -49,6 +62,35 @@ VECTORS = 8
 """That are moved at once, of whole panels: what a step of a loop costs is shared by them."""
 
 
+def _walked_as_one(operand: Operand) -> tuple[Loop, ...]:
+    """The innermost reduced indices that a transposed operand walks as one: vectors along these
+    alone may be mostly empty (a convolution's window). In a block, an index inside another one has
+    all its values, or the other one has one value (`block_sizes`)."""
+    loops = operand.reduced
+    group = loops[-1:]
+    if not operand.transposed or operand.guard is not None:
+        return group
+    reads = list(postorder([operand.value]))
+    for loop in reversed(loops[:-1]):
+        room = product(tuple(x.extent for x in group))
+        for x in reads:
+            match x:
+                case Load(offset=at):
+                    inner = at.coefficient(group[-1].index)
+                    outer = at.coefficient(loop.index)
+                    dense = inner is not None and outer == inner * room
+                    if not dense and (inner is not None or outer is not None):
+                        return group
+                case IndexValue(at) if at.coefficient(loop.index) or at.coefficient(
+                    group[-1].index
+                ):
+                    return group
+                case _:
+                    pass
+        group = (loop, *group)
+    return group
+
+
 class Pack(Values):
     """`(…, ranges, panels)`: the operand over these ranges, in panels of `width`."""
 
@@ -62,12 +104,16 @@ class Pack(Values):
         width: int,
         lanes: int,
     ) -> None:
-        super().__init__(target, module, _shaped(operand, width, lanes), dims, param_count)
+        self.group = _walked_as_one(operand)
+        nest = _shaped(operand, self.group, width, lanes)
+        super().__init__(target, module, nest, dims, param_count)
         self.operand, self.width = operand, width
         self.split = frozenset()  # masks cost nothing beside what is moved
         (s,) = self.nest.body
         assert isinstance(s, Reduce)
         self.statement = s
+        (a,) = s.accumulators
+        self.packed = a.value
 
     def run(self) -> ir.Function:
         self.find_dependencies()
@@ -75,11 +121,19 @@ class Pack(Values):
         along = self.nest.loops[-1]
         b = self.b
         self.first = self.range_of(along)[0]
+        if len(self.group) > 1:
+            self.ranges[self.statement.loops[-1].index] = self.range_of_all()
         self.counts = [self.count(loop) for loop in self.statement.loops]
         self.depth = self.counts[0]
         for n in self.counts[1:]:
             self.depth = b.mul(self.depth, n)
         self.hoist()
+        self.fill()
+        self.target.finish(self)
+        return self.function
+
+    def fill(self) -> None:
+        along = self.nest.loops[-1]
         if self.operand.transposed:
             self.target.output_loops(self, self.nest.loops, lambda: self.walk(0, None, self.panel))
         elif self.is_computed(along):  # once for all places of the sum
@@ -88,13 +142,21 @@ class Pack(Values):
         else:  # rows in order, each spread over some panels
             *batch, along = self.nest.loops
             self.target.output_loops(self, batch, self.spread_groups)
-        self.target.finish(self)
-        return self.function
 
-    def is_computed(self, along: Loop) -> bool:
+    def range_of_all(self) -> tuple[ir.Value, ir.Value]:
+        """The range of the group's places, from those of its indices."""
+        b, (low, last) = self.b, (constant(I64, 0), constant(I64, 0))
+        for loop in self.group:
+            first, end = self.range_of(loop)
+            size = self.size(loop.extent)
+            low = b.add(b.mul(low, size), first)
+            last = b.add(b.mul(last, size), b.sub(end, constant(I64, 1)))
+        return low, b.add(last, constant(I64, 1))
+
+    def is_computed(self, along: Loop, what: DType = INDEX) -> bool:
         """Whether something is worked out from a loop's index alone."""
         return any(
-            isinstance(x, Apply) and x.dtype is INDEX and self.deps[x] == {along.index}
+            isinstance(x, Apply) and x.dtype is what and self.deps[x] == {along.index}
             for x in self.order[self.statement]
         )
 
@@ -211,7 +273,7 @@ class Pack(Values):
         return self.b.mul(self.depth, constant(I64, self.width))
 
     def element(self, at: dict[int, int]) -> ir.Value:
-        x = self.splat(self.value(self.operand.value, at))
+        x = self.splat(self.value(self.packed, at))
         if self.operand.guard is None:
             return x
         holds = self.splat(self.value(self.operand.guard, at))

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 from . import ir
 from .block_sizes import depth_blocks
 from .dims import Dim
+from .dtypes import BOOL
 from .emit_panels import Pack
 from .frame import Frame, Target
 from .instructions import I1, I8, I64
@@ -24,6 +25,9 @@ from .loops import Loop
 from .microkernel import ALIGNMENT, Panels, counted, minimum
 from .microkernel_strip import COUNT, LINE, START, TABLE
 from .packed import MOST_PANELS, Contraction, Coordinate, Strip
+
+FEW = 4
+"""Vectors of a short line."""
 
 BYTES = 1 << 19
 """Of a strip: it is read once for every panel of the left operand, and stays in a core's own cache.
@@ -66,6 +70,33 @@ class _Lines(Pack):
         super().start_values()
         low, high = self.range_of(self.nest.loops[-1])
         self.length = _length(self.b, self.b.sub(high, low), self.width, self.has_lines)
+
+    def fill(self) -> None:
+        """Tests of a column are made once for all lines, where these are short: long ones are
+        filled one after the other, which memory likes better."""
+        *outside, along = self.nest.loops
+        if not self.is_computed(along, BOOL):
+            super().fill()
+            return
+        few = replace(along, copies=FEW)
+        is_short = self.b.icmp_signed("<=", self.length, constant(I64, FEW * self.width))
+        with self.b.if_else(is_short) as (short, long):
+            with short, self.scope():
+                put = partial(self.put_some, loop=few)
+                loops = (*outside, few)
+                self.target.output_loops(self, loops, lambda: self.walk(0, None, put))
+            self.limits.clear()  # which stand in that branch
+            with long, self.scope():
+                super().fill()
+
+    def put_some(self, position: ir.Value, loop: Loop) -> None:
+        """All vectors of a line, of which there may be fewer than `loop` has."""
+        to = self.place(position)
+        for copy in range(loop.copies):
+            x = self.element({loop.index: copy})
+            at = constant(I64, copy * loop.lanes)
+            there = None if copy == 0 else self.b.icmp_signed("<", at, self.length)
+            self.store_row(x, self.moved(to, at), there)
 
     def count(self, loop: Loop) -> ir.Value:
         n = super().count(loop)

@@ -134,8 +134,8 @@ def workers_can_sleep() -> bool:
 
 
 # what functions with large contractions share (`packed_blocks`), by what is compiled together: the
-# products of panels, by vectors or by matrix tiles, those of panels and strips, and what is done
-# with plain operands
+# products of panels, by vectors or by matrix tiles, those of panels and strips or what is read at
+# places, and what is done with plain operands
 ROUTINES = {
     **{
         f"products {element}": (f"tdsl_contract_{element}", f"tdsl_contract_rows_{element}")
@@ -143,6 +143,10 @@ ROUTINES = {
     },
     "tiles bf16": ("tdsl_contract_bf16", "tdsl_contract_rows_bf16"),
     **{f"strips {element}": (f"tdsl_multiply_strip_{element}",) for element in ("f32", "f64")},
+    **{
+        f"places {element}": (f"tdsl_multiply_places_{element}", f"tdsl_turn_{element}")
+        for element in ("f32", "f64")
+    },
     **{
         f"plain {element}": (
             *(

@@ -13,7 +13,7 @@ from functools import reduce
 
 from .dims import dim
 from .dtypes import I64
-from .loops import Apply, IndexValue, Linear, Load, Loop, Store, Value, postorder
+from .loops import Apply, IndexValue, Linear, Load, Loop, Nest, Store, Value, postorder
 
 
 def taken_apart(
@@ -38,6 +38,21 @@ def taken_apart(
 
 def store_along(merged: Loop, group: tuple[Loop, ...], store: Store) -> Store:
     return replace(store, offset=_along(store.offset, merged, group))
+
+
+def nest_along(nest: Nest, merged: Loop, group: tuple[Loop, ...], names: dict[int, str]) -> Nest:
+    """A nest of stores alone, over `merged`, at the place of the group's last index."""
+    stores = [s for s in nest.body if isinstance(s, Store)]
+    made = taken_apart(merged, group, [s.value for s in stores])
+    loops = (merged if k is group[-1] else k for k in nest.loops if k not in group[:-1])
+    gone = {loop.index: merged.index for loop in group}
+    return replace(
+        nest,
+        loops=tuple(loops),
+        body=tuple(replace(store_along(merged, group, s), value=made[s.value]) for s in stores),
+        index_names=names,
+        ranged=tuple(dict.fromkeys(gone.get(k, k) for k in nest.ranged)),
+    )
 
 
 def _along(at: Linear, merged: Loop, group: tuple[Loop, ...]) -> Linear:

@@ -14,7 +14,7 @@ alignment. The vectors of one tile may be of two lines. Left to others: who fill
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import ir
 from .instructions import I64
@@ -55,54 +55,88 @@ def multiply_strip(module: ir.Module, tile: Panels) -> ir.Function:
     function.attributes.add("nounwind")
     pa, strip, pc, m, n, lines, k, row, line, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    tiles = {size: _tile(module, tile, *size) for size in tile_sizes(tile)}
-    edge = edge_of(b, tile)
-    here = side_by_side(b, tile, edge), constant(I64, tile.columns)
-    going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
     lanes = constant(I64, tile.lanes)
     a_line = b.sdiv(b.add(n, constant(I64, tile.lanes - 1)), lanes)  # vectors
     step = b.load(b.gep(strip, [constant(I64, LINE)], source_etype=I64), typ=I64)
+
+    def vector(number: ir.Value) -> Vector:
+        at, within = b.sdiv(number, a_line), b.mul(b.srem(number, a_line), lanes)
+        p = b.gep(strip, [b.mul(at, step)], source_etype=ir.IntType(8))
+        out = b.add(b.mul(at, line), within)
+        return (
+            b.gep(p, [within], source_etype=tile.element),
+            b.gep(pc, [out], source_etype=tile.element),
+            minimum(b, b.sub(n, within), lanes),
+        )
+
+    def left(i: ir.Value) -> list[ir.Value]:
+        return [b.gep(pa, [b.mul(i, k)], source_etype=tile.element), strip]
+
+    tiles = {size: _tile(module, tile, *size) for size in tile_sizes(tile)}
     total = b.mul(lines, a_line)
-    with counted(b, total, constant(I64, tile.vectors)) as first:
+    by_vectors(b, tile, tiles, left, (total, vector), (m, k), (row, accumulate))
+    b.ret_void()
+    return function
+
+
+Vector = tuple[ir.Value, ir.Value, ir.Value]
+"""Of columns: where its right operand and its result start, and how many there are."""
+
+
+def by_vectors(
+    b: ir.IRBuilder,
+    tile: Panels,
+    tiles: dict[tuple[int, int], ir.Function],
+    left: Callable[[ir.Value], list[ir.Value]],
+    columns: tuple[ir.Value, Callable[[ir.Value], Vector]],
+    sizes: tuple[ir.Value, ir.Value],
+    ends: tuple[ir.Value, ir.Value],
+) -> None:
+    """The product of all vectors of columns, as many as there are, and rows. A tile's function is
+    given what `left` says of a row, the starts of its vectors, and of their results."""
+    (total, vector), (m, k), (row, accumulate) = columns, sizes, ends
+    edge = edge_of(b, tile)
+    here = side_by_side(b, tile, edge), constant(I64, tile.columns)
+    going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
+    groups = b.sdiv(b.add(total, constant(I64, tile.vectors - 1)), constant(I64, tile.vectors))
+    whole_rows = {size: f for size, f in tiles.items() if size[0] == tile.rows}
+    with counted(b, groups, constant(I64, 1)) as group:
+        first = b.sdiv(b.mul(group, total), groups)
+        end = b.sdiv(b.mul(b.add(group, constant(I64, 1)), total), groups)
         rights, outs, counts = [], [], []
         for v in range(tile.vectors):
             number = b.add(first, constant(I64, v))
-            inside = b.icmp_signed("<", number, total)
+            inside = b.icmp_signed("<", number, end)
             number = b.select(inside, number, first)  # past the end, the first one once more
-            at, within = b.sdiv(number, a_line), b.mul(b.srem(number, a_line), lanes)
-            p = b.gep(strip, [b.mul(at, step)], source_etype=ir.IntType(8))
-            rights.append(b.gep(p, [within], source_etype=tile.element))
-            out = b.add(b.mul(at, line), within)
-            outs.append(b.gep(pc, [out], source_etype=tile.element))
-            count = minimum(b, b.sub(n, within), lanes)
+            right, out, count = vector(number)
+            rights.append(right)
+            outs.append(out)
             counts.append(b.select(inside, count, constant(I64, 0)))
-        whole = [b.icmp_signed("==", x, lanes) for x in counts]
+        over = [b.and_(x, constant(I64, tile.lanes - 1)) for x in counts]
+        whole = [b.icmp_signed("==", x, constant(I64, 0)) for x in over]
         used = constant(I64, tile.lanes)
         for v, x in enumerate(counts[1:], 2):
             some = b.icmp_signed(">", x, constant(I64, 0))
             used = b.select(some, constant(I64, v * tile.lanes), used)
         with counted(b, m, constant(I64, tile.rows)) as i:
             rows = minimum(b, b.sub(m, i), constant(I64, tile.rows))
-            left = b.gep(pa, [b.mul(i, k)], source_etype=tile.element)
             full = b.icmp_signed("==", rows, constant(I64, tile.rows))
             for x in whole:
                 full = b.and_(full, x)
             starts = _moved(b, tile, outs, b.mul(i, row))
             with b.if_then(going_on):
                 prefetch(b, tile, _moved(b, tile, starts, b.mul(row, rows)), row)
-            operands = [left, strip, *rights]
+            operands = [*left(i), *rights]
             with b.if_else(full) as (all_of_it, part):
                 with all_of_it:
                     args = [*operands, *starts, k, row, accumulate]
-                    b.call(tiles[tile.rows, tile.vectors], args)
+                    smallest(b, tile, whole_rows, (rows, used), args)
                 with part:
                     with b.if_then(going_on):
                         copy(b, tile, (starts, row), here, rows, counts)
                     args = [*operands, *here[0], k, here[1], accumulate]
                     smallest(b, tile, tiles, (rows, used), args)
                     copy(b, tile, here, (starts, row), rows, counts)
-    b.ret_void()
-    return function
 
 
 def _moved(

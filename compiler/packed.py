@@ -18,7 +18,7 @@ from functools import reduce
 
 from .dims import Dim, dim, is_window, product
 from .dtypes import BF16, BOOL, F32, F64
-from .joined_index import rebuilt, store_along, taken_apart
+from .joined_index import nest_along, rebuilt, store_along, taken_apart
 from .loops import (
     Accumulator,
     Apply,
@@ -127,10 +127,20 @@ class Strip:
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """The left operand is `load`, whose rows are all values of several indices, and is read where
+    it stands. `windows`: indices of the rows, each with a summed one that walks the same way."""
+
+    load: Load
+    rows: tuple[Loop, ...]
+    windows: tuple[tuple[Loop, Loop], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Contraction:
     """`direct` computes all; for large sizes, blocks of `rows` × `columns` for every value of the
     `batch` loops. The sums gather where `store` writes its result; `rest` reads them there and does
-    what follows, None if nothing does."""
+    what follows, None if nothing does. `windowed` makes the same sums another way."""
 
     direct: Nest
     rows: Loop
@@ -142,6 +152,8 @@ class Contraction:
     rest: Nest | None
     strip: Strip | None = None
     window: Loop | None = None
+    places: Places | None = None
+    windowed: Contraction | None = None
     tiles: bool = False
 
     @property
@@ -156,13 +168,21 @@ class Contraction:
     @property
     def routines(self) -> frozenset[str]:
         """The shared ones that are wanted (`entry_table.ROUTINES`)."""
-        kinds = ["products"] if self.strip is None else ["products", "strips"]
+        kinds = ["products"]
+        kinds += [] if self.strip is None else ["strips"]
+        kinds += [] if self.places is None else ["places"]
         plain = (x.strided for x in (self.left, self.right))
         return frozenset(
             [f"{kind} {self.left.value.dtype}" for kind in kinds]
             + [f"plain {x.dtype}" for x in plain if x is not None]
             + (["tiles bf16"] if self.tiles else [])
+            + ([] if self.windowed is None else [*self.windowed.routines])
         )
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the sums stand in room that the caller states, the wrong way round."""
+        return self.store.buffer.space == "block"
 
     @property
     def inner(self) -> Dim:
@@ -245,7 +265,7 @@ def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contract
     if len(group) > 1:
         store = store_along(columns, group, sums)
         if after is not None:
-            after = made.merged(after, columns, group)
+            after = nest_along(after, columns, group, made.names)
     absorbed = y if product_of == "absorb" else None
     finite = (
         left is absorbed or made.right_guard is not None,
@@ -338,19 +358,6 @@ class _Factors:
         values = [v for v in (self.right, self.right_guard) if v is not None]
         self.deps |= indices_of(values, self.outer)
         return merged
-
-    def merged(self, nest: Nest, columns: Loop, group: tuple[Loop, ...]) -> Nest:
-        """What follows the sums, over `columns` in place of `group`."""
-        stores = [s for s in nest.body if isinstance(s, Store)]
-        made = taken_apart(columns, group, [s.value for s in stores])
-        return replace(
-            nest,
-            loops=(*(k for k in nest.loops if k not in group), columns),
-            body=tuple(
-                replace(store_along(columns, group, s), value=made[s.value]) for s in stores
-            ),
-            index_names=self.names,
-        )
 
     def dense_by_sums(self, value: Value, along: Loop) -> bool:
         """Whether more is contiguous along the innermost summed index."""

@@ -27,7 +27,9 @@ from .frame import Target
 from .instructions import I1, I64, register_type
 from .llvm_vector import constant
 from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, panels
+from .microkernel_places import multiply_places
 from .microkernel_strip import STRIP_CALL, multiply_strip
+from .microkernel_turn import add_turn
 from .packed import MOST_PANELS, ROWS
 from .packed_direct import add_direct
 from .packed_in_place import has_to_be_finite, left_in_place, reads_left_in_place
@@ -96,6 +98,9 @@ def shared_module(target: Target, kind: str, d: DType) -> ir.Module:
             _add_products(module, by_tiles(module, tile))
         case "strips":
             multiply_strip(module, tile)
+        case "places":
+            multiply_places(module, tile)
+            add_turn(module, tile)
         case "plain":
             add_packs(target, module, tile, d)
             for transposed in (False, True):

@@ -88,7 +88,7 @@ def _forms(values: Iterable[Value]) -> list[Linear]:
 
 def _coordinate(forms: Sequence[Linear], own: Loop, reduced: Sequence[Loop]) -> Coordinate | None:
     """`own` and all multiples of it among the reduced indices, if there are any."""
-    steps = [(x, _ratio(forms, x, own)) for x in reduced]
+    steps = [(x, ratio(forms, x, own)) for x in reduced]
     most = own.extent.const or LONGEST
     parts = tuple((x, k) for x, k in steps if k is not None and abs(k) < most)
     return Coordinate(own, ((own, 1), *parts)) if parts else None
@@ -97,12 +97,12 @@ def _coordinate(forms: Sequence[Linear], own: Loop, reduced: Sequence[Loop]) -> 
 def _inverse(forms: Sequence[Linear], own: Loop, reduced: Sequence[Loop]) -> Coordinate | None:
     """The same, where `own` is the multiple of a reduced index."""
     for kept in reduced:
-        if _ratio(forms, own, kept) is not None:
+        if ratio(forms, own, kept) is not None:
             return _coordinate(forms, kept, [own, *(x for x in reduced if x is not kept)])
     return None
 
 
-def _ratio(forms: Iterable[Linear], x: Loop, base: Loop) -> int | None:
+def ratio(forms: Iterable[Linear], x: Loop, base: Loop) -> int | None:
     """How many times as far as `base` an index moves all that depends on either."""
     ratio: int | None = None
     for at in forms:

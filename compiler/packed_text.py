@@ -13,15 +13,27 @@ from .packed import DEPTH, DEPTH_OF_TILES, MOST_PANELS, ROWS, Contraction, Opera
 
 def contraction_text(c: Contraction) -> str:
     """Short pseudo-code: what happens for large sizes, then the nest for small ones."""
-    names = c.right.nest.index_names
     lines = [f"{c.name}:  # {c.direct.source}"]
-    depth = 1
+    condition = "if large:"
+    if c.windowed is not None:
+        lines += ["  if large, and faster so:", *_large(c.windowed)]
+        if c.windowed.is_turned:
+            names = c.store.buffer.name, c.windowed.store.buffer.name
+            lines.append("    {} = {}, the other way round".format(*names))
+        condition = "else if large:"
+    lines += [f"  {condition}", *_large(c), "  else:"]
+    lines += ["  " * 2 + line for line in nest_text(c.direct).rstrip().split("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _large(c: Contraction) -> list[str]:
+    names = c.right.nest.index_names
+    lines: list[str] = []
+    depth = 2
 
     def put(text: str) -> None:
         lines.append("  " * depth + text)
 
-    put("if large:")
-    depth += 1
     put(f"for {names[c.columns.index]} in 0:{c.columns.extent} by blocks of {MOST_PANELS} panels")
     for loop in c.batch:
         depth += 1
@@ -39,7 +51,7 @@ def contraction_text(c: Contraction) -> str:
         _put_strip(put, c.strip, names)
     put(f"for {names[c.rows.index]} in 0:{c.rows.extent} by blocks of {ROWS}")
     depth += 1
-    _put_pack(put, "left", c.left, names)
+    _put_pack(put, "left", c.left, names, "panels" if c.places is None else "places")
     for name, x in (("left", c.left), ("right", c.right)):
         if x.finite:
             put(f"if {name} is not finite: go the direct way")
@@ -50,10 +62,7 @@ def contraction_text(c: Contraction) -> str:
         put("after the last block of the sums:")
         depth += 1
         lines += ["  " * depth + line for line in nest_text(c.rest).rstrip().split("\n")]
-    depth = 1
-    put("else:")
-    lines += ["  " * 2 + line for line in nest_text(c.direct).rstrip().split("\n")]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _put_strip(put: Callable[[str], None], strip: Strip, names: dict[int, str]) -> None:

@@ -16,6 +16,7 @@ from .lower import LoopProgram
 from .packed import Contraction, contraction
 from .packed_strip import with_strip
 from .packed_text import contraction_text
+from .packed_windows import with_windows
 from .partial_sums import with_partial_sums
 from .plan import Program
 from .records import dataclass
@@ -55,7 +56,7 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
     while k < len(lowered.nests):
         band = program.kernels.band(k)
         if band is None:
-            nests.append(_scheduled(lowered.nests[k], registers))
+            nests.append(_scheduled(lowered.nests[k], registers, alone=True))
             k += 1
             continue
         own = lowered.nests[band.first : band.last]
@@ -70,12 +71,15 @@ def schedule(lowered: LoopProgram, registers: Registers) -> Schedule:
     return Schedule(program, tuple(nests), lowered.checks, registers)
 
 
-def _scheduled(nest: Nest, registers: Registers) -> Nest | Contraction:
+def _scheduled(nest: Nest, registers: Registers, alone: bool = False) -> Nest | Contraction:
     tiled = tile(nest, registers)
     found = contraction(nest, registers)
     if found is None:
         return with_partial_sums(tiled)
-    return replace(with_strip(found, registers), direct=tiled)
+    found = with_strip(found, registers)
+    if alone:
+        found = with_windows(found, registers)
+    return replace(found, direct=tiled)
 
 
 def verify_schedule(made: Schedule) -> None:

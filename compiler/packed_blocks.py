@@ -390,7 +390,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
                     else:
                         refuse_unless(b.call(way.multiply_strip, [task, extremes, *args]))
                 with by_panels:
-                    steps = [here, one, constant(I64, tile.rows)]
+                    steps = [here, one, constant(I64, tile.rows), none]
                     multiplied(packed_from, rows[1], [panel[0], *steps])
         with b.if_then(b.and_(last, looked_through)):
             sums = [place_of(rows[0]), b.sub(rows[1], rows[0]), step, width]

@@ -3,13 +3,14 @@
 In: what the machine offers. Out: a function of the module that all contractions share
 (`packed_blocks`), for one element type:
 
-    void tdsl_multiply_f32(ptr a, i64 tile, i64 next, i64 step, ptr b, ptr c, i64 m, i64 n, i64 k,
-                           i64 row, i64 accumulate)
+    void tdsl_multiply_f32(ptr a, i64 tile, i64 next, i64 step, i64 ahead, ptr b, ptr c,
+                           i64 m, i64 n, i64 k, i64 row, i64 accumulate)
 
 `c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n. `b` holds panels of `columns` values of j;
 within a panel, the values of one k stand together. So do `rows` values of i in the panels of `a`:
 `a[i // rows · rows·k_count + k·rows + i % rows]`; or `a` is read where it stands. Both are said by
-three steps: `a[i // rows · rows·tile + i % rows · next + k·step]`. Every element is one chain of
+three steps: `a[i // rows · rows·tile + i % rows · next + k·step]`; of a narrow result (`AHEAD`)
+what stands `ahead` of that is asked for on the way, unless that is 0. Every element is one chain of
 fused additions in the order of k, whatever the tile it falls into; `accumulate` goes on from what
 `c` holds.
 """
@@ -27,7 +28,7 @@ from .tile import Registers
 
 POINTER = ir.PointerType()
 VOID = ir.VoidType()
-SIGNATURE = ir.FunctionType(VOID, [POINTER] + [I64] * 3 + [POINTER] * 2 + [I64] * 5)
+SIGNATURE = ir.FunctionType(VOID, [POINTER] + [I64] * 4 + [POINTER] * 2 + [I64] * 5)
 ALIGNMENT = 64
 
 
@@ -56,6 +57,10 @@ class Panels:
     def routine(self) -> str:
         return f"tdsl_multiply_{self.name}"
 
+
+AHEAD = 2
+"""The most vectors of a result, whose left operand is asked for before it is needed: for more, its
+lines come in time (1.2 times as fast with one, measured; level with three)."""
 
 VECTORS = 3
 """Of a register tile: with three, every value of the left operand is loaded for three products, and
@@ -158,9 +163,10 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
     function = ir.Function(module, SIGNATURE, tile.routine)
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    pa, a_tile, a_next, a_step, pb, pc, m, n, k, row, accumulate = function.args
+    pa, a_tile, a_next, a_step, ahead, pb, pc, m, n, k, row, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     tiles = {size: _tile(module, tile, *size) for size in tile_sizes(tile)}
+    asking = {(tile.rows, v): _tile(module, tile, tile.rows, v, True) for v in range(1, AHEAD + 1)}
     edge = edge_of(b, tile)
     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
     width = constant(I64, tile.columns)
@@ -172,6 +178,23 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
     narrow, broad = constant(I64, tile.lanes), constant(I64, tile.columns + tile.lanes)
     left_over = b.icmp_signed("==", b.srem(n, width), narrow)
     left_over = b.and_(left_over, b.icmp_signed(">=", n, broad))
+    asked = b.and_(
+        b.icmp_signed("!=", ahead, constant(I64, 0)),
+        b.icmp_signed("<=", n, constant(I64, AHEAD * tile.lanes)),
+    )
+
+    def fitting(
+        among: dict[tuple[int, int], ir.Function],
+        rows: ir.Value,
+        columns: ir.Value,
+        args: Sequence[ir.Value],
+    ) -> None:
+        with b.if_else(asked) as (by_asking, otherwise):
+            with by_asking:
+                smallest(b, tile, asking, (rows, columns), [*args, ahead])
+            with otherwise:
+                smallest(b, tile, among, (rows, columns), args)
+
     with counted(b, m, height) as i:  # a tile's rows stay in the first-level cache for all panels
         rows = minimum(b, b.sub(m, i), height)
         left = b.gep(pa, [b.mul(i, a_tile)], source_etype=tile.element)
@@ -204,7 +227,7 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
                             )
                             b.call(wide, [lower, *args[1:4], below, *args[5:]])
                         with alone:
-                            smallest(b, tile, whole_rows, (rows, columns), args)
+                            fitting(whole_rows, rows, columns, args)
                 with part:
                     there = side_by_side(b, tile, at), row
                     here = side_by_side(b, tile, edge), width
@@ -214,7 +237,7 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
                     with b.if_then(going_on):
                         copy(b, tile, there, here, rows, counts)
                     args = [*operands, edge, k, width, accumulate]
-                    smallest(b, tile, tiles, (rows, columns), args)
+                    fitting(tiles, rows, columns, args)
                     copy(b, tile, here, there, rows, counts)
     b.ret_void()
     return function
@@ -305,20 +328,27 @@ def _spread(b: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
     return b.shuffle_vector(b.insert_element(poison, x, constant(I32, 0)), poison, zeros)
 
 
-def _tile(module: ir.Module, tile: Panels, rows: int, vectors: int) -> ir.Function:
+def _tile(
+    module: ir.Module, tile: Panels, rows: int, vectors: int, asks: bool = False
+) -> ir.Function:
     """`(a, next, step, b, c, k, row, accumulate)`: one tile of `rows` × `vectors`, all of it
-    written. Vectors beyond a panel's are those of the next one."""
-    t = ir.FunctionType(VOID, [POINTER, I64, I64] + [POINTER] * 2 + [I64] * 3)
-    f = ir.Function(module, t, f"{tile.routine}_{rows}x{vectors}")
+    written. Vectors beyond a panel's are those of the next one. If it `asks`, a last argument says
+    how far ahead."""
+    t = ir.FunctionType(VOID, [POINTER, I64, I64] + [POINTER] * 2 + [I64] * (3 + asks))
+    name = f"{tile.routine}_{rows}x{vectors}{'_asking' if asks else ''}"
+    f = ir.Function(module, t, name)
     f.linkage = "internal"
     f.attributes.add("nounwind")
     f.attributes.add("noinline")
-    left, a_next, a_step, right, c, k, row, accumulate = f.args
+    left, a_next, a_step, right, c, k, row, accumulate, *ahead = f.args
     b = ir.IRBuilder(f.append_basic_block("entry"))
     below = [b.mul(a_next, constant(I64, r)) for r in range(rows)]
 
-    def factors(_: ir.Value, places: Sequence[ir.Value]) -> Factors:
+    def factors(at: ir.Value, places: Sequence[ir.Value]) -> Factors:
         pa, *panels = places
+        for far in ahead:  # one row a step: they have been asked for a line's steps later
+            by = b.add(far, b.mul(b.urem(at, constant(I64, rows)), a_next))
+            ask_for(b, b.gep(pa, [by], source_etype=tile.element), 2)
         lefts = [b.gep(pa, [x], source_etype=tile.element) for x in below]
         align = tile.lanes * tile.bytes
         ways = [divmod(v, tile.vectors) for v in range(vectors)]

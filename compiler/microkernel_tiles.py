@@ -48,7 +48,7 @@ def multiply_tiles(module: ir.Module) -> ir.Function:
     function = ir.Function(module, SIGNATURE, "tdsl_multiply_tiles")
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    left, _, _, _, right, out, m, n, k, row, accumulate = function.args
+    left, _, _, _, _, right, out, m, n, k, row, accumulate = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     edge = b.alloca(ir.ArrayType(SQUARE.element, SQUARE.rows * SQUARE.columns))
     edge.align = ALIGNMENT

@@ -34,6 +34,15 @@ from .packed import MOST_PANELS, ROWS
 from .packed_direct import add_direct
 from .packed_in_place import has_to_be_finite, left_in_place, reads_left_in_place
 from .packed_plain import add_packs
+from .packed_shares import (
+    SHARING,
+    columns_of_part,
+    next_claim,
+    not_shared_out,
+    rows_of_claims,
+    share_out,
+    while_found,
+)
 from .packed_split import add_up
 from .packed_task import (
     ALONE,
@@ -119,6 +128,8 @@ _SUMMED = (AT_OUTER, AT_LAST)  # in as many parts as the task says
 _SHARED = (AT_BATCH, AT_WINDOW, AT_COLUMNS, AT_ROWS, *_SUMMED)  # of a batch, the first index
 _FAILED, _TASK, _FIRST = range(3)  # words that all parts are given; from FIRST on, of what may be
 _SHARES = _FIRST + len(_SHARED)  # shared, where it starts; then, how much a part has
+_SHARING = _SHARES + len(_SHARED)  # then, how columns or rows are shared out (`packed_shares`)
+_WORDS = _SHARING + SHARING
 
 
 def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
@@ -138,6 +149,13 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
     count = b.select(several, count, constant(I64, 1))
     batch, window, n, m, outer, _ = (length(b, task, k) for k in _SHARED)
     summed = b.icmp_signed(">", sums, constant(I64, 1))
+    words = stack(b, _WORDS)
+    sharing = b.gep(words, [constant(I64, _SHARING)], source_etype=I64)
+    larger = b.and_(b.icmp_signed("<", batch, count), b.icmp_signed("<", window, count))
+    larger = b.and_(larger, b.not_(summed))  # of rows and columns
+    if way.by_tiles:
+        larger = constant(I1, 0)
+    by_columns, by_claims, finer = share_out(b, task, tile, sharing, count, larger)
     # the first range that can be shared out is: by which steps, and in how many parts. Every part
     # packs what it needs of the other operand: few parts, except of a batch
     ways = {
@@ -149,11 +167,14 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
             b.mul(count, constant(I64, PARTS_A_THREAD)),
         ),
         AT_WINDOW: (b.icmp_signed(">=", window, count), 1, count),
-        AT_COLUMNS: (b.icmp_signed(">=", n, m), tile.lanes, count),
-        AT_ROWS: (constant(I1, 1), tile.rows, count),
+        AT_COLUMNS: (
+            b.and_(b.icmp_signed(">=", n, m), b.not_(by_claims)),
+            tile.lanes,
+            b.select(by_columns, constant(I64, 1), count),
+        ),
+        AT_ROWS: (constant(I1, 1), tile.rows, b.select(by_claims, constant(I64, 1), count)),
     }
     parts, rest = constant(I64, 1), constant(I1, 1)
-    words = stack(b, _SHARES + len(_SHARED))
     for place, (can_be, step, number) in ways.items():
         x, by = length(b, task, place), constant(I64, step)
         shared = b.and_(rest, can_be)
@@ -163,6 +184,7 @@ def _contract(module: ir.Module, way: Way, part: ir.Function) -> None:
         parts = b.select(shared, up(b, x, share), parts)
         at = constant(I64, _SHARES + _SHARED.index(place))
         b.store(share, b.gep(words, [at], source_etype=I64))
+    parts = b.select(b.or_(by_columns, by_claims), finer, parts)
     b.store(constant(I64, FINE), words)
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
     for k, place in enumerate(_SHARED):
@@ -240,7 +262,8 @@ def _contract_rows(module: ir.Module, way: Way, part: ir.Function) -> None:
         otherwise = [*entry, low, high]
     with b.if_then(b.not_(is_for(b, task, way))):
         b.ret(b.call(direct, otherwise))
-    words = stack(b, _SHARES + len(_SHARED))
+    words = stack(b, _WORDS)
+    not_shared_out(b, b.gep(words, [constant(I64, _SHARING)], source_etype=I64))
     b.store(task, b.gep(words, [constant(I64, _TASK)], source_etype=I64))
     b.store(constant(I64, FINE), words)
     for k, place in enumerate(_SHARED):
@@ -266,6 +289,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     b = ir.IRBuilder(f.append_basic_block("entry"))
     one, none = constant(I64, 1), constant(I64, 0)
     task = word(b, words, _TASK, POINTER)
+    sharing = b.gep(words, [constant(I64, _SHARING)], source_etype=I64)
     batches = word(b, task, BATCHES)
     ranges = b.alloca(I64, b.mul(b.add(batches, constant(I64, AT_BATCH)), constant(I64, 2)))
 
@@ -281,9 +305,11 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
         put(b.add(at, constant(I64, AT_BATCH)), none, one)
     outer: dict[int, tuple[ir.Value, ir.Value]] = {}
     for k, place in enumerate(_SHARED):
-        share = word(b, words, _SHARES + k)
-        all_of_it = b.icmp_signed(">=", share, length(b, task, place))
+        share, whole = word(b, words, _SHARES + k), length(b, task, place)
+        all_of_it = b.icmp_signed(">=", share, whole)
         low = b.select(all_of_it, none, b.mul(number, share))
+        if place == AT_COLUMNS:
+            low, share = columns_of_part(b, tile, sharing, number, whole, (low, share))
         low = b.add(low, word(b, words, _FIRST + k))
         outer[place] = low, minimum(b, b.add(low, share), word(b, task, field(place, END)))
     inner = word(b, task, INNER)
@@ -296,18 +322,22 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     low_row, high_row = outer[AT_ROWS]
     low_column, high_column = outer[AT_COLUMNS]
     m = b.sub(high_row, low_row)
-    block_rows = even(b, m, constant(I64, ROWS), tile.rows)
+    claiming, claim = rows_of_claims(b, sharing, m)
+    found = next_claim(module)
+    block_rows = even(b, claim, constant(I64, ROWS), tile.rows)
     most = constant(I64, MOST_PANELS * tile.columns)
     block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
     is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
     in_place = constant(I1, 0) if way.by_tiles else reads_left_in_place(b, task, tile)
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
-    once_left = b.and_(once_left, b.not_(in_place))
+    once_left = b.and_(once_left, b.not_(b.or_(in_place, claiming)))
     low_line, high_line = outer[AT_WINDOW]
     lines = b.sub(high_line, low_line)
     block_lines = even(b, lines, word(b, task, WINDOW), 1)
     once_right = b.and_(alone[1], b.and_(single, b.icmp_signed("<=", lines, block_lines)))
+    once_right = b.and_(once_right, b.not_(claiming))
+    own_claims = b.alloca(I64)
     looked_through = b.and_(in_place, has_to_be_finite(b, task))
     extremes = b.alloca(ir.ArrayType(I64, 2))
 
@@ -346,6 +376,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
 
         columns = opened(AT_COLUMNS, outer[AT_COLUMNS], block_columns)
         packed(1, once_right)
+        b.store(none, own_claims)
         low, high = outer[AT_BATCH]
         others = b.sdiv(product_of_batches(b, task, batches), extent(AT_BATCH))
         at = loops.enter_context(counted(b, b.mul(high, others), one, b.mul(low, others)))
@@ -362,8 +393,18 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
             later = b.or_(later, b.sub(low, first))
             here = b.mul(here, b.sub(high, low))
             last = b.and_(last, b.icmp_signed("==", high, end))
+
+        def next_rows(before: ir.Value) -> ir.Value:
+            block = b.sdiv(b.sub(columns[0], low_column), block_columns)
+            is_first = b.select(b.icmp_signed("==", later, none), one, none)
+            return b.call(found, [sharing, own_claims, number, block, before, is_first])
+
+        first = b.select(claiming, next_rows(constant(I64, -1)), none)
+        loops.enter_context(b.if_then(b.icmp_signed(">=", first, none)))
         packed(1, b.not_(once_right))
-        rows = opened(AT_ROWS, outer[AT_ROWS], block_rows)
+        claimed = loops.enter_context(while_found(b, first, next_rows))
+        some = b.add(low_row, b.mul(claimed, claim))
+        rows = opened(AT_ROWS, (some, minimum(b, b.add(some, claim), high_row)), block_rows)
         # a part of the sums is dense, and has no batches
         step = b.select(summed, extent(AT_COLUMNS), word(b, task, field(AT_ROWS, OUT_STEP)))
         before = b.select(summed, b.mul(number, b.mul(extent(AT_ROWS), step)), none)
@@ -398,7 +439,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
                     else:
                         refuse_unless(b.call(way.multiply_strip, [task, extremes, *args]))
                 with by_panels:
-                    steps = [here, one, constant(I64, tile.rows)]
+                    steps = [here, one, constant(I64, tile.rows), none]
                     multiplied(packed_from, rows[1], [panel[0], *steps])
         with b.if_then(b.and_(last, looked_through)):
             sums = [place_of(rows[0]), b.sub(rows[1], rows[0]), step, width]

@@ -37,6 +37,9 @@ from .packed_task import (
 SPAN = 1 << 18
 """Bytes from one end of an operand to the other that still stay in the second-level cache."""
 
+LARGE = 1 << 20
+"""Bytes of an operand from which on it may not stay there."""
+
 
 def reads_left_in_place(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     """Whether the left operand is: its rows, if each lies in memory as a whole (a tile's rows come
@@ -74,4 +77,15 @@ def left_in_place(
     for place, step in zip((AT_ROWS, AT_LAST), steps, strict=True):
         at = b.add(at, b.mul(word(b, ranges, 2 * place), step))
     start = b.gep(word(b, task, LEFT_START, POINTER), [at], source_etype=tile.element)
-    return [start, steps[0], *steps]
+    return [start, steps[0], *steps, _ahead(b, task, tile)]
+
+
+def _ahead(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
+    """How far from a tile's rows the next one's are, where these should be asked for: where they do
+    not stay in the second-level cache (where they do, it costs 6 % of a narrow result's time)."""
+    m = word(b, task, field(AT_ROWS, EXTENT))
+    along, down = (word(b, task, field(k, LEFT_STEP)) for k in (AT_ROWS, AT_LAST))
+    dense = b.icmp_signed("==", down, constant(I64, 1))
+    large = b.icmp_unsigned(">", b.mul(along, m), constant(I64, LARGE // tile.bytes))
+    wanted = b.and_(dense, large)
+    return b.select(wanted, b.mul(along, constant(I64, tile.rows)), constant(I64, 0))

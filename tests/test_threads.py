@@ -89,6 +89,21 @@ def test_same_bits_for_any_number_of_threads(program: Any) -> None:
                 assert _bits(getattr(program, name)(*args)) == want[name], (name, count)
 
 
+@pytest.mark.parametrize("sizes", [(256, 800, 512), (70, 500, 900), (900, 30, 130), (33, 1500, 70)])
+def test_same_bits_whoever_claims_rows(sizes: tuple[int, int, int]) -> None:
+    m, k, n = sizes
+    rng = np.random.default_rng(5)
+    x, y = (rng.standard_normal(s).astype(np.float32) for s in ((m, k), (k, n)))
+    head = "(x: f32[m,k], y: f32[k,n]) -> f32[m,n]:\n    return "
+    program = tdsl.compile(f"def f{head}relu(x @ y)\ndef g{head}exp(x) @ y\n")
+    tdsl.set_num_threads(1)
+    want = [f(x, y).tobytes() for f in (program.f, program.g)]
+    for count in (2, 3, 7):
+        tdsl.set_num_threads(count)
+        for _ in range(3):
+            assert [f(x, y).tobytes() for f in (program.f, program.g)] == want
+
+
 def test_large_calls_are_shared_out(program: Any) -> None:
     """Else the other tests here would show nothing. A small one never is."""
     from tdsl.compiler.fork_join import EPOCH

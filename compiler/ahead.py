@@ -67,7 +67,10 @@ def asked_ahead(stages: Sequence[Nest | Contraction]) -> list[Nest | Contraction
 
 
 def _innermost(nest: Nest) -> Sequence[Statement]:
-    return nest.body[:1] if isinstance(nest.body[0], Reduce) else nest.body
+    """The statements among which the nest asks: its first reduction, or those outside of any."""
+    if isinstance(nest.body[0], Reduce):
+        return nest.body[:1]
+    return [s for s in nest.body if not isinstance(s, Reduce)]
 
 
 def _cost_of_a_step(nest: Nest) -> int:

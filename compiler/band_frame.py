@@ -12,11 +12,10 @@ from . import ir
 from .band_nests import BandNest
 from .dims import Dim, product
 from .emit_packed import contraction_scratch
-from .emit_parallel import may_fail
 from .frame import Frame
 from .instructions import I1, I8, I64
 from .llvm_vector import constant, intrinsic
-from .loops import Buffer, Loop, Nest
+from .loops import Buffer, Loop, Nest, may_fail
 from .microkernel import POINTER
 from .packed import Contraction
 from .plan import ALIGNMENT

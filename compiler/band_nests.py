@@ -161,7 +161,7 @@ def _combine(c: Comp) -> str:
 
 
 def _shared_extent(nest: Nest) -> Dim:
-    return next(x.extent for x in nest.every_loop if x.index in nest.ranged)
+    return next(x.extent for x in nest.every_loop if x.index == nest.ranged[0])
 
 
 def _row_bytes(nest: Nest, shared: int, is_inner: bool) -> dict[str, Dim]:

@@ -18,7 +18,7 @@ from .dims import Dim, product
 from .graph import REDUCERS, Node
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels
-from .loops import Load, Nest, Reduce, postorder, values_of
+from .loops import Load, Nest, Reduce, may_fail, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
 from .records import dataclass, field
@@ -42,6 +42,7 @@ class _Forming:
     kernels: list[Kernel] = field(default_factory=list)
     ways: list[_Rows | None] = field(default_factory=list)
     shared: int = 0
+    checks: bool = False
 
     def made(self) -> dict[Node, _Rows | None]:
         return {c: way for k, way in zip(self.kernels, self.ways, strict=True) for c in k.comps}
@@ -53,8 +54,11 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
     place: dict[Node, int] = {}
     for kernel in kernels.kernels:
         ways = _ways(kernel, registers)
+        checks = bool(ways) and may_fail(lone_nest(kernel))
         first = max((place[n] for n in _operands(kernel) if n in place), default=0)
         for g in range(len(forming) - 1, first - 1, -1):
+            if checks and forming[g].checks:
+                continue  # of two failures that of the first kernel is reported, wherever it is
             joined = next(
                 (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1]), None
             )
@@ -62,11 +66,12 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
                 forming[g].ways.append(joined[0])
                 forming[g].shared = joined[1]
                 forming[g].kernels.append(kernel)
+                forming[g].checks |= checks
                 break
         else:
             g = len(forming)
             way = _way_alone(kernel, ways, registers)
-            forming.append(_Forming([kernel], [way], 0 if way is None else way.most))
+            forming.append(_Forming([kernel], [way], 0 if way is None else way.most, checks))
         for c in kernel.comps:
             place[c] = g
     order: list[Kernel] = []

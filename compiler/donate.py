@@ -23,7 +23,7 @@ from . import scalar as sc
 from .graph import Comp, Input, comp, identity_read, operands
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, is_along, is_identity_read
-from .loops import Load, postorder, values_of
+from .loops import may_fail
 from .lower import lone_nest
 from .packed import contraction
 from .tile import Registers
@@ -81,7 +81,7 @@ def is_direct(kernels: Kernels, c: Comp, p: Input, registers: Registers) -> bool
     kernel = kernels.kernels[own]
     if band is not None and not late:
         inside = kernels.kernels[band.first : band.last]
-        if any(_reads(x, p) for x in inside) and any(_may_fail(x) for x in inside):
+        if any(_reads(x, p) for x in inside) and any(may_fail(lone_nest(x)) for x in inside):
             return False  # parts of a band are done again after a failure, from what it began with
         others = (x for k, x in enumerate(inside, band.first) if k != own)
         if band.is_inner(own) and any(_reads(x, p) for x in others):
@@ -113,12 +113,6 @@ def _reads_own_rows(kernel: Kernel, p: Input, shared: int, summed: bool) -> bool
             if r.tensor is p and (r.indices[:shared] != rows or (sums and c.reducer is None)):
                 return False
     return True
-
-
-def _may_fail(kernel: Kernel) -> bool:
-    """Whether an index is checked."""
-    values = postorder(v for s in lone_nest(kernel).body for v in values_of(s))
-    return any(isinstance(x, Load) and x.checks for x in values)
 
 
 def _reads_before(kernel: Kernel, c: Comp, p: Input, *, after_sums: bool) -> bool:

@@ -20,12 +20,11 @@ from .llvm_vector import constant
 from .loops import (
     Apply,
     Kind,
-    Load,
     Loop,
     Nest,
     Number,
     Reduce,
-    Update,
+    may_fail,
     postorder,
     stores_of,
     values_of,
@@ -56,12 +55,6 @@ def split(
     frame = _Split(target, module, nest, dims, 0)
     frame.run(part, loop, operations(nest))
     return frame.function
-
-
-def may_fail(nest: Nest) -> bool:
-    """Whether an index is checked."""
-    values = postorder(v for s in nest.body for v in values_of(s))
-    return any(isinstance(x, Load | Update) and x.checks for x in (*values, *nest.body))
 
 
 def splittable(nest: Nest) -> bool:

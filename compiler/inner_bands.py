@@ -22,8 +22,8 @@ from .dims import Dim, product
 from .graph import REDUCERS, Comp, Node, operands
 from .inline import reads_of
 from .kernels import Band, Inner, Kernel, Kernels
-from .loops import Reduce
-from .lower import InnerIndex, inner_nest
+from .loops import Reduce, may_fail
+from .lower import InnerIndex, inner_nest, lone_nest
 from .packed import contraction
 from .packed_strip import with_strip
 from .records import dataclass, field
@@ -139,6 +139,7 @@ class _Forming:
     after: list[Kernel] = field(default_factory=list)
     made: dict[Node, InnerIndex | None] = field(default_factory=dict)
     spared: float = 0
+    checks: bool = False
 
     @property
     def order(self) -> list[Kernel]:
@@ -178,6 +179,10 @@ def _formed(
         if starts and hows != [(kernel, "output")]:
             return _Forming()
         for x, how in hows:
+            # of two failures that of the first kernel is reported, wherever it is
+            if how is not None and able.may_fail(x):
+                how = None if forming.checks else how
+                forming.checks = True
             forming.put(x, how)
     if not band.shared and not any(_sums_rows(kernel, forming) for kernel in forming.inner):
         return forming
@@ -222,6 +227,7 @@ class _Able:
         parts = [Kernel((c,)) for c in sums]
         if (
             not sums
+            or kernel.rows is not None
             or any(self.outputs.count(c) > 1 or set(operands(c)) & set(kernel.comps) for c in sums)
             or not all(self.takes_part(x, "sum", extents, made) for x in parts)
         ):
@@ -241,8 +247,11 @@ class _Able:
         own = shared if how == "output" else head.rank
         if (how == "output" and rows <= shared) or head.rank < shared:
             return False
-        if how == "sum" and (kernel.rows is not None or head.reducer is None):
-            return False
+        if how == "sum":
+            if kernel.rows is not None or head.reducer is None:
+                return False
+            if head.dtype.is_half and head.reducer in ("sum", "prod"):
+                return False  # what is added block by block would be rounded every time
         if (*head.extents[:shared], head.extents[own]) != extents:
             return False
         for c in kernel.comps:
@@ -256,6 +265,9 @@ class _Able:
         if (kernel, how) not in self.known:
             self.known[kernel, how] = self.fits(kernel, how, self.check)
         return self.known[kernel, how]
+
+    def may_fail(self, kernel: Kernel) -> bool:
+        return self.check is not None and may_fail(lone_nest(kernel))
 
     def fits(self, kernel: Kernel, how: InnerIndex, registers: Registers) -> bool:
         """Whether its nest can be given a part of the index, and packs nothing that all rows of the

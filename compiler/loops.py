@@ -253,6 +253,12 @@ def postorder(roots: Iterable[Value]) -> Iterator[Value]:
                 yield x
 
 
+def may_fail(nest: Nest) -> bool:
+    """Whether an index is checked."""
+    values = postorder(v for s in nest.body for v in values_of(s))
+    return any(isinstance(x, Load | Update) and x.checks for x in (*values, *nest.body))
+
+
 def values_of(s: Statement) -> tuple[Value, ...]:
     """The values that a statement evaluates."""
     match s:

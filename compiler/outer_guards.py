@@ -49,7 +49,7 @@ def _apart(node: Node, registers: Registers) -> Node:
         if not sc.indices_of(t) & set(node.reduced)
         and not any(sc.indices_of(t) <= side for side in sides)
     ]
-    if not outer or not is_safe(node, then):
+    if len(outer) != 1 or not _leaves_much(outer[0]) or not is_safe(node, then):
         return node
     inner = [t for t in tests if t not in outer]
     body = sc.op("where", _all(inner), then, other) if inner else then
@@ -58,13 +58,25 @@ def _apart(node: Node, registers: Registers) -> Node:
     if contraction(lone_nest(Kernel((sums,))), registers) is None:
         return node
     return comp(
-        sc.op("where", _all(outer), identity_read(sums), other),
+        sc.op("where", outer[0], identity_read(sums), other),
         node.shape,
         node.rank,
         name=node.name,
         index_names=names[: node.rank],
         span=span,
     )
+
+
+def _leaves_much(test: Scalar) -> bool:
+    """Whether about half of all pairs, or what data say, pass the test; of what leaves but a few,
+    or none beside the diagonal, the others are better not computed."""
+    match test:
+        case sc.Op("lt" | "le" | "gt" | "ge"):
+            return True
+        case sc.Read() | sc.Op("not", (sc.Read(),)):
+            return True
+        case _:
+            return False
 
 
 def _all(tests: list[Scalar]) -> Scalar:

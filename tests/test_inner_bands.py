@@ -304,3 +304,73 @@ def test_random_tables(blocks: None) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10 * np.abs(want).max())
 
     examined()
+
+
+CHECKED = """
+def f(q: f64[b, s, d], k: f64[b, t, d], z: f64[n], at: i64[t]) -> f64[b, s]:
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
+    p = softmax(a, dim=2)
+    r[e, i] = sum[j](p[e, i, j] * z[at[j]])
+    return r
+def g(q: f64[b, s, d], k: f64[b, t, d], y: f64[n, t], z: f64[b, n], at: i64[b, s],
+        to: i64[b, s]) -> (f64[b, t], f64[b, s]):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
+    p = softmax(a, dim=2)
+    u[e, j] = sum[i](p[e, i, j] * y[at[e, i], j])
+    w[e, i] = sum[j](p[e, i, j] * z[e, to[e, i]])
+    return u, w
+"""
+
+
+def _checked(name: str, sizes: dict[str, int]) -> tuple[Native, list[np.ndarray]]:
+    fn = simplified(getattr(tdsl.compile(CHECKED), name).graph())
+    with fn.scope.active():
+        native = Native(fn)
+    arrays = _arrays(fn, sizes)
+    for a in arrays:
+        if a.dtype.kind == "i":
+            a[...] = np.random.default_rng(0).integers(0, sizes["n"], a.shape)
+    return native, arrays
+
+
+def test_operands_at_computed_places(blocks: None) -> None:
+    native, arrays = _checked("f", {"b": 2, "s": 50, "t": 40, "d": 3, "n": 7})
+    for got, want in zip(native(*arrays), interpret(native.fn, arrays), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9)
+
+
+def test_the_first_failure_is_reported(blocks: None) -> None:
+    """That of the first kernel, though a later one fails at an earlier row."""
+    native, arrays = _checked("g", {"b": 2, "s": 60, "t": 40, "d": 3, "n": 5})
+    arrays[4][0, 50], arrays[5][0, 3] = 111, 222
+    with pytest.raises(IndexError) as caught:
+        native(*arrays)
+    assert caught.value.args[0][2] == 111
+
+
+def test_sums_in_half_precision_are_rounded_once(blocks: None) -> None:
+    """Halfway, they would overflow."""
+    source = """
+def f(q: f16[b, s, d], k: f16[b, t, d], w: f16[b, s]) -> (f16[b, t], f16[b, s]):
+    a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
+    p = softmax(a, dim=2)
+    x[e, j] = sum[i](max(w[e, i], p[e, i, j] - 1000))
+    return x, sum(p, dim=2)
+"""
+    n = 512
+    w = np.where(np.arange(n) < n // 2, 400, -400).astype("f2")[None]
+    zeros = np.zeros((1, n, 4), "f2")
+    fn = simplified(tdsl.compile(source).f.graph())
+    with fn.scope.active():
+        x, _ = Native(fn)(zeros, zeros, w)
+    assert (x == 0).all()
+
+
+def test_guards_that_leave_little_stay() -> None:
+    """The product as a whole would mostly be made for nothing."""
+    source = """
+def f(q: f32[s, d], k: f32[s, d]) -> f32[s, s]:
+    a[i, j] = sum[c](q[i, c] * k[j, c]) if i - j < 3 and j <= i else 0
+    return a
+"""
+    assert " else 0" in tdsl.compile(source).f.ir("kernels").split("sum[")[1].split("\n")[0]

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import ir
+from . import fork_join, ir
 from .band_nests import BandNest
 from .dims import Dim, product
 from .emit_packed import contraction_scratch
+from .entry_builder import not_hot
 from .frame import Frame
 from .instructions import I1, I8, I64
 from .llvm_vector import constant, intrinsic
 from .loops import Buffer, Loop, Nest, may_fail
-from .microkernel import POINTER
+from .microkernel import POINTER, counted
 from .packed import Contraction
-from .plan import ALIGNMENT
+from .plan import ALIGNMENT, BandRoom, InnerRoom
 from .records import dataclass
 from .tile import Registers
 
@@ -67,6 +68,10 @@ class Code:
     inner_part: ir.Function | None = None
 
 
+Arguments = Callable[[ir.IRBuilder, Sequence[ir.Value], ir.Value], list[ir.Value]]
+"""What a part is given, made of words that all parts have, and its number."""
+
+
 class Rows(Frame):
     """What the code of a part, and that of the whole, have in common."""
 
@@ -108,16 +113,58 @@ class Rows(Frame):
         first: ir.Value,
     ) -> ir.Value:
         """The values of a block of `rows` rows from `first` on; what of the memory is left."""
+        return self.point_to(band.room, band.shared, table, memory, rows, first)
+
+    def point_to(
+        self,
+        room: BandRoom | InnerRoom,
+        leading: int,
+        table: ir.Value,
+        memory: ir.Value,
+        rows: ir.Value,
+        first: ir.Value,
+    ) -> ir.Value:
+        """The same of rows that the `leading` first indices count."""
         b, places = self.b, []
-        at = memory
-        for slot in band.room.slots:
-            places.append(at)
-            at = self.moved(at, bytes_of(b, rows, self.size(slot)))
-        for value, slot_number in band.room.values:
-            row = row_bytes(band, value)
-            back = b.sub(constant(I64, 0), b.mul(first, self.size(row)))
+        for slot in room.slots:
+            places.append(memory)
+            memory = self.moved(memory, bytes_of(b, rows, self.size(slot)))
+        for value, slot_number in room.values:
+            back = b.mul(first, self.size(row_bytes(value, leading)))
+            back = b.sub(constant(I64, 0), back)
             self.put(table, value.position, self.moved(places[slot_number], back))
-        return at
+        return memory
+
+    def run_parts(
+        self,
+        part: ir.Function,
+        entry: Sequence[ir.Value],
+        words: Sequence[ir.Value],
+        arguments: Arguments,
+        count: ir.Value,
+        own: Callable[[], ir.Value],
+        memory: ir.Value,
+        several: ir.Value,
+        check: Callable[[ir.Value], None],
+    ) -> None:
+        """`part` for every number below `count`, on `several` threads or one after the other: it is
+        given its `arguments`, and `memory`, of which another thread has `own()` bytes."""
+        b, none = self.b, constant(I64, 0)
+        with b.goto_entry_block():
+            failed = b.alloca(I64)
+            context = b.alloca(ir.ArrayType(I64, 1 + len(entry) + len(words)))
+        # what failed is done again, in order: the first failure is reported
+        b.store(constant(I64, 1), failed)
+        with b.if_then(several):
+            b.store(none, failed)
+            every = [*(b.ptrtoint(x, I64) for x in (failed, *entry)), *words]
+            for k, x in enumerate(every):
+                b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
+            thunk = _one_part(b.module, part, len(words), arguments)
+            b.call(fork_join.parallel(b.module), [thunk, context, count, own(), memory])
+        again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
+        with b.if_then(again), counted(b, count, constant(I64, 1)) as number:
+            check(b.call(part, [*entry, *arguments(b, words, number), memory]))
 
     def entry(self, table: ir.Value) -> list[ir.Value]:
         return [table, *self.function.args[1:ENTRY]]
@@ -137,6 +184,26 @@ class Rows(Frame):
 ENTRY = 4  # pointers of every function
 
 
+def _one_part(module: ir.Module, part: ir.Function, many: int, arguments: Arguments) -> ir.Function:
+    """The part of a number, as the pool calls it."""
+    f = ir.Function(module, fork_join.PART, f"{part.name}_of")
+    f.linkage = "internal"
+    not_hot(f)
+    context, number, memory = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    types = [POINTER] * (1 + ENTRY) + [I64] * many
+    failed, *rest = (
+        b.load(b.gep(context, [constant(I64, k)], source_etype=I64), typ=t)
+        for k, t in enumerate(types)
+    )
+    entry, words = rest[:ENTRY], rest[ENTRY:]
+    status = b.call(part, [*entry, *arguments(b, words, number), memory])
+    with b.if_then(b.icmp_signed("!=", status, constant(I64, 0)), likely=False):
+        b.store(status, failed)
+    b.ret_void()
+    return f
+
+
 def at_least(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return intrinsic(b, "llvm.smax", [x, y])
 
@@ -147,8 +214,9 @@ def bytes_of(b: ir.IRBuilder, rows: ir.Value, row_bytes: ir.Value) -> ir.Value:
     return b.and_(raw, constant(I64, -ALIGNMENT))
 
 
-def row_bytes(band: BandNest, value: Buffer) -> Dim:
-    return product(value.shape[band.shared :]) * value.dtype.size
+def row_bytes(value: Buffer, leading: int) -> Dim:
+    """Of one row, which the `leading` first indices count."""
+    return product(value.shape[leading:]) * value.dtype.size
 
 
 def panel_room(

@@ -41,7 +41,7 @@ from .frame import Frame, Target
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import Buffer, Loop, Nest
-from .microkernel import POINTER, counted, minimum
+from .microkernel import counted, minimum
 from .packed import Contraction
 from .plan import MOST_PARTS
 from .records import dataclass
@@ -216,7 +216,7 @@ class _Part(InnerRows):
         entry = self.entry(table)
         values = self.moved(memory, panel_room(b, self.size, band, self.target.registers))
         for value, _ in band.room.values:
-            self.size(row_bytes(band, value))
+            self.size(row_bytes(value, band.shared))
         for slot in band.room.slots:
             self.size(slot)
         self.make_sizes(band)
@@ -283,8 +283,7 @@ class _Whole(RowsInParts):
     def in_parts(
         self, code: Code, part: ir.Function, sizes: Sizes, memory: ir.Value, work: ir.Value
     ) -> None:
-        b, none = self.b, constant(I64, 0)
-        common = list(self.function.args)
+        b = self.b
         threads = b.load(fork_join.threads(b.module), typ=I64)
         several = b.and_(
             b.icmp_signed(">=", work, constant(I64, fork_join.WORTH_A_FORK)),
@@ -293,25 +292,18 @@ class _Whole(RowsInParts):
                 b.icmp_signed(">", sizes.parts, constant(I64, 1)),
             ),
         )
-        with b.goto_entry_block():
-            failed = b.alloca(I64)
-        # what failed is done again, in order: the first failure is reported
-        b.store(constant(I64, 1), failed)
-        with b.if_then(several):
-            b.store(none, failed)
-            own = band_scratch(b, self.size, code.band, self.target.registers)
-            numbers = [self.size(code.band.rows), sizes.part, sizes.block]
-            words = [*(b.ptrtoint(x, I64) for x in (failed, *common)), *numbers]
-            with b.goto_entry_block():
-                context = b.alloca(ir.ArrayType(I64, len(words)))
-            for k, x in enumerate(words):
-                b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
-            thunk = _one_part(b.module, part)
-            b.call(fork_join.parallel(b.module), [thunk, context, sizes.parts, own, memory])
-        again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
-        with b.if_then(again), counted(b, sizes.parts, constant(I64, 1)) as number:
-            status = b.call(part, [*common, *self.bounds(code.band, sizes, number), memory])
-            self.check_part(code, status)
+        words = [self.size(code.band.rows), sizes.part, sizes.block]
+        self.run_parts(
+            part,
+            list(self.function.args),
+            words,
+            _rows_of_part,
+            sizes.parts,
+            lambda: band_scratch(b, self.size, code.band, self.target.registers),
+            memory,
+            several,
+            lambda status: self.check_part(code, status),
+        )
 
     def check_part(self, code: Code, status: ir.Value) -> None:
         if any(s.may_fail for s in code.stages):
@@ -322,12 +314,6 @@ class _Whole(RowsInParts):
         extent, work = self.size(loop.extent), self.size(operations(nest))
         words = [part, *entry, extent, constant(I64, loop.step), work]
         return self.b.call(fork_join.share(self.b.module), words)
-
-    def bounds(self, band: BandNest, sizes: Sizes, number: ir.Value) -> list[ir.Value]:
-        """What a part is given: its rows, its number, the rows of a block."""
-        low = self.b.mul(number, sizes.part)
-        high = minimum(self.b, self.b.add(low, sizes.part), self.size(band.rows))
-        return [low, high, number, sizes.block]
 
     def stage_by_stage(self, code: Code, rows: ir.Value, table: ir.Value, left: ir.Value) -> None:
         """All rows, every stage on all threads; `left` is where inner values may stand."""
@@ -364,6 +350,13 @@ class _Whole(RowsInParts):
         self.each_stage(code, run, run_inner)
 
 
+def _rows_of_part(b: ir.IRBuilder, words: Sequence[ir.Value], number: ir.Value) -> list[ir.Value]:
+    """What a part is given: its rows, its number, the rows of a block."""
+    rows, size, block = words
+    low = b.mul(number, size)
+    return [low, minimum(b, b.add(low, size), rows), number, block]
+
+
 class _Results(Frame):
     """`(…, low, high)`: all rows, of a range of the outermost loop."""
 
@@ -371,28 +364,6 @@ class _Results(Frame):
         *entry, low, high = self.function.args
         rows = [constant(I64, 0), self.size(band.rows)] * ranges
         self.b.ret(self.b.call(part, [*entry, *rows, low, high]))
-
-
-def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:
-    """The part of a number, as the pool calls it."""
-    f = ir.Function(module, fork_join.PART, f"{part.name}_of")
-    f.linkage = "internal"
-    not_hot(f)
-    context, number, memory = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    types = [POINTER] * (1 + ENTRY) + [I64] * 3
-    failed, *rest = (
-        b.load(b.gep(context, [constant(I64, k)], source_etype=I64), typ=t)
-        for k, t in enumerate(types)
-    )
-    *entry, rows, size, block = rest
-    low = b.mul(number, size)
-    high = minimum(b, b.add(low, size), rows)
-    status = b.call(part, [*entry, low, high, number, block, memory])
-    with b.if_then(b.icmp_signed("!=", status, constant(I64, 0)), likely=False):
-        b.store(status, failed)
-    b.ret_void()
-    return f
 
 
 # --------------------------------------------------------------------------- what stages are

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from . import fork_join, ir
-from .band_frame import Code, Rows, Stage, at_least, bytes_of
+from .band_frame import Code, Rows, Stage, at_least, bytes_of, row_bytes
 from .band_nests import BandNest, InnerNest
 from .bounds import Given, of_bounds
 from .dims import Dim, product
@@ -109,7 +109,7 @@ class InnerRows(Rows):
             return
         inner, room = rooms_of(band)
         for v, _ in room.values:
-            self.size(_row_bytes(band, v))
+            self.size(row_bytes(v, band.shared + 1))
         for s in room.sums.values():
             self.size(sum_bytes(band, s.part))
         for d in (inner.rows, inner.row_bytes, inner.outside, *room.slots):
@@ -144,7 +144,7 @@ class InnerRows(Rows):
                 for k, x in enumerate(limits):
                     self.put(table, room.bounds + k, x)
                 first = b.add(b.mul(row, rows), at)
-                left = self.point_to(band, table, memory, at_once, first)
+                left = self.point_to(room, band.shared + 1, table, memory, at_once, first)
                 is_first = b.icmp_signed("==", at, span[0])
                 for s, whole in zip(room.sums.values(), wholes, strict=True):
                     self.put(table, s.so_far.position, whole)
@@ -157,26 +157,6 @@ class InnerRows(Rows):
                 with b.if_then(b.not_(is_first)):
                     for added, (_, nest) in zip(code.added, inner.sums, strict=True):
                         run(added, [row, end, none, self.size(nest.loops[1].extent)])
-
-    def point_to(
-        self,
-        band: BandNest,
-        table: ir.Value,
-        memory: ir.Value,
-        rows: ir.Value,
-        first: ir.Value,
-    ) -> ir.Value:
-        """The values of so many inner rows from `first` on; what of the memory is left."""
-        b, (_, room) = self.b, rooms_of(band)
-        places = []
-        for slot in room.slots:
-            places.append(memory)
-            memory = self.moved(memory, bytes_of(b, rows, self.size(slot)))
-        for value, slot_number in room.values:
-            back = b.mul(first, self.size(_row_bytes(band, value)))
-            back = b.sub(constant(I64, 0), back)
-            self.put(table, value.position, self.moved(places[slot_number], back))
-        return memory
 
     def own_sums(
         self, band: BandNest, sums: ir.Value, number: ir.Value, row: ir.Value
@@ -236,10 +216,6 @@ class InnerRows(Rows):
             rows = b.mul(b.sub(limits[1], limits[0]), b.sub(limits[3], limits[2]))
             words = [b.sub(high, low), constant(I64, stage.shared.step), b.mul(work, rows)]
             b.call(fork_join.share(b.module), [stage.parts, *entry, *words])
-
-
-def _row_bytes(band: BandNest, value: Buffer) -> Dim:
-    return product(value.shape[band.shared + 1 :]) * value.dtype.size
 
 
 # --------------------------------------------------------------------------- functions

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from . import fork_join, ir
+from . import ir
 from .band_frame import ENTRY, Code, Stage, at_least, bytes_of, panel_room
 from .band_nests import BandNest
 from .dims import Dim, dim
@@ -19,10 +19,10 @@ from .emit_inner import InnerRows, inner_sizes, rooms_of, sum_bytes
 from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Target
-from .instructions import I64
+from .instructions import I1, I64
 from .llvm_vector import constant
 from .loops import Buffer, Nest
-from .microkernel import POINTER, counted, minimum
+from .microkernel import counted, minimum
 from .records import dataclass
 from .tile import Registers
 
@@ -106,22 +106,18 @@ class RowsInParts(InnerRows):
         sizes = part_sizes(b, self.size, band, self.target.registers)
         sums = b.ptrtoint(self.moved(memory, sizes.own), I64)
         entry = self.entry(table)
-        thunk = _one_part(b.module, part)
-        with b.goto_entry_block():
-            failed = b.alloca(I64)
-            context = b.alloca(ir.ArrayType(I64, 4 + ENTRY))
         with counted(b, rows, one) as row, self.scope():
-            b.store(none, failed)
-            words = [*(b.ptrtoint(x, I64) for x in (failed, *entry)), row, sizes.share]
-            for k, x in enumerate((*words, sums)):
-                b.store(x, b.gep(context, [constant(I64, k)], source_etype=I64))
-            given = [thunk, context, sizes.count, sizes.own, memory]
-            b.call(fork_join.parallel(b.module), given)
-            # what failed is done again, in order: the first failure is reported
-            again = b.icmp_signed("!=", b.load(failed, typ=I64), none)
-            with b.if_then(again, likely=False), counted(b, sizes.count, one) as number:
-                args = [*entry, row, number, sizes.share, sums, memory]
-                self.leave(b.call(part, args))
+            self.run_parts(
+                part,
+                entry,
+                [row, sizes.share, sums],
+                lambda _, words, number: [words[0], number, *words[1:]],
+                sizes.count,
+                lambda: sizes.own,
+                memory,
+                constant(I1, 1),
+                self.leave,
+            )
             for k, x in enumerate((row, b.add(row, one))):
                 self.put(table, room.bounds + k, x)
             for s, whole in zip(room.sums.values(), self.all_wholes(band, table), strict=True):
@@ -133,23 +129,3 @@ class RowsInParts(InnerRows):
                 for added, (_, nest) in zip(code.added, inner.sums, strict=True):
                     limits = [row, b.add(row, one), none, self.size(nest.loops[1].extent)]
                     self.run_on_all_threads(added, limits, entry)
-
-
-def _one_part(module: ir.Module, part: ir.Function) -> ir.Function:
-    """The part of a number, as the pool calls it."""
-    f = ir.Function(module, fork_join.PART, f"{part.name}_of")
-    f.linkage = "internal"
-    not_hot(f)
-    context, number, memory = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    types = [POINTER] * (1 + ENTRY) + [I64] * 3
-    failed, *rest = (
-        b.load(b.gep(context, [constant(I64, k)], source_etype=I64), typ=t)
-        for k, t in enumerate(types)
-    )
-    *entry, row, share, sums = rest
-    status = b.call(part, [*entry, row, number, share, sums, memory])
-    with b.if_then(b.icmp_signed("!=", status, constant(I64, 0)), likely=False):
-        b.store(status, failed)
-    b.ret_void()
-    return f

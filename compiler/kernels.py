@@ -94,11 +94,14 @@ class Kernels:
             band = self.band(k)
             if band is not None and band.first == k:
                 rows = "row" if band.shared == 1 else f"{band.shared} indices"
-                by = f"by the first {rows}" if band.shared else "together"
-                lines.append(f"kernels {band.first} to {band.last - 1}, {by}:")
+                if band.shared:
+                    lines.append(f"kernels {band.first} to {band.last - 1}, by the first {rows}:")
             if band is not None and band.inner is not None and k == band.first + band.inner.first:
                 last = band.first + band.inner.last - 1
-                lines.append(f"kernels {k} to {last}, where rows are long by the next index:")
+                by = "next" if band.shared else "first"
+                lines.append(
+                    f"kernels {k} to {last}, some rows of large tables at a time, by the {by} index:"
+                )
             in_parts = band is not None and (k in band.summed or band.is_inner_sum(k))
             sums = ", in parts" if in_parts else ""
             walk = "" if kernel.rows is None else ", in one pass"

@@ -170,7 +170,7 @@ def test_nothing_is_cut_where_operands_are_as_large() -> None:
 
 def test_layers_are_not_cut() -> None:
     """Whatever their sizes: a layer's weights would be packed for every block."""
-    assert "where rows are long" not in _module("f32").linear.ir("kernels")
+    assert "some rows of large tables" not in _module("f32").linear.ir("kernels")
 
 
 def _arena(native: Native, sizes: dict[str, int]) -> int:
@@ -223,7 +223,7 @@ def curved(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d], u: T[b, s, d]) -> (T[b, 
 
 def test_the_text_says_what_is_cut() -> None:
     text = _module("f32").attention.ir("kernels")
-    assert "where rows are long by the next index" in text
+    assert "some rows of large tables at a time, by the next index" in text
     plan = _module("f32").attention.ir("plan")
     assert not re.findall(r"\[b, s, s\] .*(?:arena|each row|at \d)", plan)
     assert re.findall(r"\[b, s, s\] .*each inner row", plan)

@@ -99,9 +99,8 @@ class Kernels:
             if band is not None and band.inner is not None and k == band.first + band.inner.first:
                 last = band.first + band.inner.last - 1
                 by = "next" if band.shared else "first"
-                lines.append(
-                    f"kernels {k} to {last}, some rows of large tables at a time, by the {by} index:"
-                )
+                how = f"some rows of large tables at a time, by the {by} index"
+                lines.append(f"kernels {k} to {last}, {how}:")
             in_parts = band is not None and (k in band.summed or band.is_inner_sum(k))
             sums = ", in parts" if in_parts else ""
             walk = "" if kernel.rows is None else ", in one pass"

@@ -396,3 +396,16 @@ def test_a_scatter_outside_names_the_tensor_that_it_adds_to(index: int) -> None:
     """)
     with pytest.raises(IndexError, match=f"index {index} is out of range for axis 0 of d, .* 3"):
         m.f(np.ones(2, np.float32), np.array([0, index]))
+
+
+def test_an_index_is_checked_where_it_is_used() -> None:
+    """What is computed once for all rows is not computed for none."""
+    f = tdsl.compile("""
+def f(x: f64[n, m], y: f64[k], at: i64[n]) -> f64[n, n]:
+    t[j, i] = exp(y[at[i]]) / (1 + abs(y[at[i]])) + x[i, j]
+    return x @ t
+""").f
+    bad = np.array([-1, 1, 1])
+    assert not np.asarray(f(np.zeros((3, 0)), np.zeros(2), bad)).any()
+    with pytest.raises(tdsl.OutOfRangeError):
+        f(np.zeros((3, 1)), np.zeros(2), bad)

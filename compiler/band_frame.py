@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from . import fork_join, ir
 from .band_nests import BandNest
+from .bounds import ENTRY
 from .dims import Dim, product
 from .emit_packed import contraction_scratch
 from .entry_builder import not_hot
@@ -179,9 +180,6 @@ class Rows(Frame):
         failed = self.b.icmp_signed("!=", status, constant(I64, 0))
         with self.b.if_then(failed, likely=False):
             self.b.ret(status)
-
-
-ENTRY = 4  # pointers of every function
 
 
 def _one_part(module: ir.Module, part: ir.Function, many: int, arguments: Arguments) -> ir.Function:

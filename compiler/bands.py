@@ -11,13 +11,11 @@ that several threads can work on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from . import scalar as sc
 from .dims import Dim, product
 from .graph import REDUCERS, Node
 from .inline import reads_of
-from .kernels import Band, Kernel, Kernels
+from .kernels import Band, Kernel, Kernels, operands_of
 from .loops import Load, Nest, Reduce, may_fail, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
@@ -55,7 +53,7 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
     for kernel in kernels.kernels:
         ways = _ways(kernel, registers)
         checks = bool(ways) and may_fail(lone_nest(kernel))
-        first = max((place[n] for n in _operands(kernel) if n in place), default=0)
+        first = max((place[n] for n in operands_of(kernel) if n in place), default=0)
         for g in range(len(forming) - 1, first - 1, -1):
             if checks and forming[g].checks:
                 continue  # of two failures that of the first kernel is reported, wherever it is
@@ -85,18 +83,13 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
     return Kernels(kernels.function, tuple(order), tuple(bands))
 
 
-def _operands(kernel: Kernel) -> Iterable[Node]:
-    own = set(kernel.comps)
-    return dict.fromkeys(r.tensor for c in kernel.comps for r in reads_of(c) if r.tensor not in own)
-
-
 def _shared(kernel: Kernel, way: _Rows, group: _Forming) -> int:
     """How many indices the group shares once the kernel has joined it; 0 if it cannot, or if that
     brings nothing."""
     made = group.made()
     shared = min(way.most, group.shared)
     gain = False
-    for n in _operands(kernel):
+    for n in operands_of(kernel):
         if n in made:
             maker = made[n]
             if maker is None or maker.summed:

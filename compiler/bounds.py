@@ -19,7 +19,7 @@ Given = Literal["nothing", "rows", "inner", "columns", "results"]
 """A range of rows; of inner rows, counted from the table's first one; of what stands in place of
 inner rows; or of what a function is given behind them."""
 
-_ENTRY = 4
+ENTRY = 4  # pointers of every function
 
 
 def bounds_at(b: ir.IRBuilder, table: ir.Value, bounds: int) -> list[ir.Value]:
@@ -46,8 +46,8 @@ def of_bounds(
 
 class _Adapter(Frame):
     def run(self, part: ir.Function, bounds: int, pairs: int, given: Given) -> None:
-        b, entry = self.b, list(self.function.args[:_ENTRY])
-        stated = self.function.args[_ENTRY:]
+        b, entry = self.b, list(self.function.args[:ENTRY])
+        stated = self.function.args[ENTRY:]
         words = bounds_at(b, entry[0], bounds)[-2 * pairs :]
         match given:
             case "rows":

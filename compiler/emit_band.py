@@ -19,7 +19,6 @@ from dataclasses import replace
 
 from . import fork_join, ir
 from .band_frame import (
-    ENTRY,
     Code,
     Stage,
     at_least,
@@ -28,6 +27,7 @@ from .band_frame import (
     row_bytes,
 )
 from .band_nests import BandNest
+from .bounds import ENTRY
 from .dims import Dim, dim, product
 from .dtypes import BOOL
 from .emit import emit

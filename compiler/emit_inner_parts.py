@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from . import ir
-from .band_frame import ENTRY, Code, Stage, at_least, bytes_of, panel_room
+from .band_frame import Code, Stage, at_least, bytes_of, panel_room
 from .band_nests import BandNest
+from .bounds import ENTRY
 from .dims import Dim, dim
 from .dtypes import BOOL
 from .emit_inner import InnerRows, inner_sizes, rooms_of, sum_bytes

@@ -21,7 +21,7 @@ from . import scalar as sc
 from .dims import Dim, product
 from .graph import REDUCERS, Comp, Node, operands
 from .inline import reads_of
-from .kernels import Band, Inner, Kernel, Kernels
+from .kernels import Band, Inner, Kernel, Kernels, operands_of
 from .loops import Reduce, may_fail
 from .lower import InnerIndex, inner_nest, lone_nest
 from .packed import contraction
@@ -87,7 +87,7 @@ def _best(kernels: Kernels, band: Band, registers: Registers) -> _Forming | None
     read_after = set(kernels.function.outputs)
     for k, kernel in enumerate(kernels.kernels):
         if k not in band:
-            read_after |= _operands(kernel)
+            read_after.update(operands_of(kernel))
     # first by what indices say, which is quick and mostly enough
     best: _Forming | None = None
     for check in (None, registers):
@@ -125,10 +125,6 @@ def _is_over_pairs(c: Comp, shared: int) -> bool:
     return along and c.extents[c.rank - 1].const is None
 
 
-def _operands(kernel: Kernel) -> set[Node]:
-    return {n for c in kernel.comps for n in operands(c)} - set(kernel.comps)
-
-
 @dataclass(eq=False)
 class _Forming:
     """The kernels of a band: those that run before the inner ones, these, and those that run after
@@ -154,7 +150,7 @@ class _Forming:
     def put(self, kernel: Kernel, how: InnerIndex | None) -> None:
         if how is not None:
             self.inner[kernel] = how
-        elif _operands(kernel) & set(self.made):
+        elif operands_of(kernel).keys() & self.made.keys():
             self.after.append(kernel)
         else:
             self.before.append(kernel)
@@ -171,10 +167,10 @@ def _formed(
     own = kernels.kernels[band.first : band.last]
     extents = own[seed].comps[0].extents[: band.shared + 1]
     for k, kernel in enumerate(own):
-        starts, reads = k == seed, _operands(kernel)
+        starts, reads = k == seed, operands_of(kernel).keys()
         hows: list[tuple[Kernel, InnerIndex | None]] = [(kernel, None)]
         is_sum = k + band.first in band.summed
-        if (starts or reads & set(forming.made)) and (with_sums or not is_sum):
+        if (starts or reads & forming.made.keys()) and (with_sums or not is_sum):
             hows = able.ways(kernel, extents, forming.made)
         if starts and hows != [(kernel, "output")]:
             return _Forming()
@@ -186,7 +182,7 @@ def _formed(
             forming.put(x, how)
     if not band.shared and not any(_sums_rows(kernel, forming) for kernel in forming.inner):
         return forming
-    outside = read_after.union(*map(_operands, (*forming.before, *forming.after)))
+    outside = read_after.union(*map(operands_of, (*forming.before, *forming.after)))
     for n, how in forming.made.items():
         if how == "output" and n not in outside and len(n.shape) > band.shared + 1:
             size = product(n.shape[band.shared :])

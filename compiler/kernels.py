@@ -109,6 +109,12 @@ class Kernels:
         return "\n".join(lines) + "\n"
 
 
+def operands_of(kernel: Kernel) -> dict[Node, None]:
+    """What a kernel reads that it does not make, in order."""
+    found = dict.fromkeys(n for c in kernel.comps for n in operands(c))
+    return {n: None for n in found if n not in kernel.comps}
+
+
 def is_along(c: Comp, kernel: Kernel) -> bool:
     """Whether `c` is a value of every element in a pass."""
     return kernel.rows is not None and c.reducer is None and c.rank > kernel.rows

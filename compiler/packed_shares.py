@@ -53,7 +53,7 @@ LINE = 8
 
 
 # words of a part's that say how
-THREADS, BY_COLUMNS, CLAIM, CLAIMS, COUNTERS, SHARING = range(6)
+THREADS, BY_COLUMNS, CLAIM, CLAIMS, COUNTERS, COUNT, SHARING = range(7)
 
 
 def share_out(
@@ -65,38 +65,44 @@ def share_out(
     may_be: ir.Value,
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Whether columns are shared out, whether rows are, and in how many parts; `sharing` written.
-    Nothing is, unless it `may_be`, and there are several threads."""
+    Nothing is, unless it `may_be`, and there are several threads: then nothing is worked out."""
     none, one = constant(I64, 0), constant(I64, 1)
-    n, m = (length(b, task, k) for k in (AT_COLUMNS, AT_ROWS))
-    may_be = b.and_(may_be, b.icmp_signed(">", threads, one))
-    in_place = reads_left_in_place(b, task, tile)
-    single = b.icmp_signed("==", word(b, task, STRIP), none)
-    batches = product_of_batches(b, task, word(b, task, BATCHES))
-    for x in (batches, word(b, task, field(AT_WINDOW, EXTENT))):
-        single = b.and_(single, b.icmp_signed("==", x, one))
-    # every thread packs the right operand; it has the same rows in the next contraction, mostly
-    low = b.icmp_signed("<=", n, b.mul(m, constant(I64, 2)))
-    by_claims = b.and_(may_be, b.and_(single, low))
-    by_columns = b.and_(may_be, b.and_(in_place, b.icmp_signed(">=", n, m)))
-    by_columns = b.and_(by_columns, b.not_(by_claims))
-    claim = _rows_of_a_claim(b, m, threads, tile, in_place)
-    words = {
-        THREADS: threads,
-        BY_COLUMNS: b.select(by_columns, one, none),
-        CLAIM: b.select(by_claims, claim, none),
-        CLAIMS: b.select(by_claims, up(b, m, claim), none),
-        COUNTERS: _counters(b, threads),
-    }
-    for place, x in words.items():
-        b.store(x, b.gep(sharing, [constant(I64, place)], source_etype=I64))
-    return by_columns, by_claims, b.select(by_claims, threads, _parts(b, n, threads, tile))
+    counters = _counters(b, threads)
+    not_shared_out(b, sharing)
+    with b.if_then(b.and_(may_be, b.icmp_signed(">", threads, one))):
+        n, m = (length(b, task, k) for k in (AT_COLUMNS, AT_ROWS))
+        in_place = reads_left_in_place(b, task, tile)
+        single = b.icmp_signed("==", word(b, task, STRIP), none)
+        batches = product_of_batches(b, task, word(b, task, BATCHES))
+        for x in (batches, word(b, task, field(AT_WINDOW, EXTENT))):
+            single = b.and_(single, b.icmp_signed("==", x, one))
+        # every thread packs the right operand; it has the same rows in the next one, mostly
+        by_claims = b.and_(single, b.icmp_signed("<=", n, b.mul(m, constant(I64, 2))))
+        by_columns = b.and_(in_place, b.icmp_signed(">=", n, m))
+        by_columns = b.and_(by_columns, b.not_(by_claims))
+        claim = _rows_of_a_claim(b, m, threads, tile, in_place)
+        words = {
+            THREADS: threads,
+            BY_COLUMNS: b.zext(by_columns, I64),
+            CLAIM: b.select(by_claims, claim, none),
+            CLAIMS: b.select(by_claims, up(b, m, claim), none),
+            COUNTERS: counters,
+            COUNT: b.select(by_claims, threads, _parts(b, n, threads, tile)),
+        }
+        _write(b, sharing, words)
+    is_some = [b.icmp_signed("!=", word(b, sharing, place), none) for place in (BY_COLUMNS, CLAIM)]
+    return is_some[0], is_some[1], word(b, sharing, COUNT)
 
 
 def not_shared_out(b: ir.IRBuilder, sharing: ir.Value) -> None:
     """`sharing` for a part that is all."""
-    words = {THREADS: 1, BY_COLUMNS: 0, CLAIM: 0, CLAIMS: 0}
+    words = {THREADS: 1, BY_COLUMNS: 0, CLAIM: 0, CLAIMS: 0, COUNT: 1}
+    _write(b, sharing, {place: constant(I64, x) for place, x in words.items()})
+
+
+def _write(b: ir.IRBuilder, sharing: ir.Value, words: dict[int, ir.Value]) -> None:
     for place, x in words.items():
-        b.store(constant(I64, x), b.gep(sharing, [constant(I64, place)], source_etype=I64))
+        b.store(x, b.gep(sharing, [constant(I64, place)], source_etype=I64))
 
 
 # --------------------------------------------------------------------------- columns
@@ -112,8 +118,15 @@ def columns_of_part(
 ) -> tuple[ir.Value, ir.Value]:
     """Where a part starts, and how many columns it has; `otherwise` if these are not shared out."""
     shared = b.icmp_signed("!=", word(b, sharing, BY_COLUMNS), constant(I64, 0))
-    own = _part(b, n, word(b, sharing, THREADS), tile, number)
-    start, size = (b.select(shared, x, y) for x, y in zip(own, otherwise, strict=True))
+    found = b.alloca(ir.ArrayType(I64, 2))
+    places = [found, b.gep(found, [constant(I64, 1)], source_etype=I64)]
+    for x, place in zip(otherwise, places, strict=True):
+        b.store(x, place)
+    with b.if_then(shared):
+        own = _part(b, n, word(b, sharing, THREADS), tile, number)
+        for x, place in zip(own, places, strict=True):
+            b.store(x, place)
+    start, size = (b.load(place, typ=I64) for place in places)
     return start, size
 
 

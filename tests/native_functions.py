@@ -4,10 +4,11 @@ backend's tests share."""
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tdsl
 from tdsl.compiler import graph as g
 from tdsl.compiler import scalar as sc
 from tdsl.compiler import target_cpu
@@ -16,6 +17,7 @@ from tdsl.compiler.build import compile_cpu
 from tdsl.compiler.dims import Dim, dim, named
 from tdsl.compiler.dtypes import BY_NAME, F32, DType
 from tdsl.compiler.interpret import bind_dims, interpret
+from tdsl.compiler.pipeline import differentiated, simplified
 from tdsl.compiler.tuning import STATIC, Tuning
 
 op, const = sc.op, sc.const
@@ -66,6 +68,23 @@ class Native:
         if status:
             raise IndexError(tuple(error))
         return outs
+
+
+def built(source: str, name: str = "f") -> Native:
+    """A function of a program."""
+    fn = simplified(differentiated(getattr(tdsl.compile(source), name).graph()))
+    with fn.scope.active():
+        return Native(fn)
+
+
+def drawn(fn: g.Function, sizes: Mapping[str, int], seed: int = 0) -> list[np.ndarray]:
+    """Normal random arguments."""
+    rng = np.random.default_rng(seed)
+    shapes = [[d.evaluate(sizes) for d in p.shape] for p in fn.params]
+    return [
+        rng.standard_normal(shape).astype(p.dtype.numpy)
+        for p, shape in zip(fn.params, shapes, strict=True)
+    ]
 
 
 def size(s: Size | Dim) -> Dim:

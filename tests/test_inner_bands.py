@@ -17,7 +17,7 @@ from tdsl.compiler import emit_inner
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import differentiated, simplified
 
-from .native_functions import Native
+from .native_functions import Native, built, drawn
 
 PROGRAM = """
 def attention(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d]) -> (
@@ -108,25 +108,14 @@ def _module(dtype: str) -> Any:
 
 
 def _native(name: str, dtype: str = "f64") -> Native:
-    fn = simplified(differentiated(getattr(_module(dtype), name).graph()))
-    with fn.scope.active():
-        return Native(fn)
-
-
-def _arrays(fn: Any, sizes: dict[str, int], seed: int = 0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    shapes = [[d.evaluate(sizes) for d in p.shape] for p in fn.params]
-    return [
-        rng.standard_normal(shape).astype(p.dtype.numpy)
-        for p, shape in zip(fn.params, shapes, strict=True)
-    ]
+    return built(re.sub(r"\bT\b", dtype, PROGRAM), name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks(blocks: None, name: str) -> None:
     native = _native(name)
     for sizes in SIZES:
-        arrays = _arrays(native.fn, sizes)
+        arrays = drawn(native.fn, sizes)
         for got, want in zip(native(*arrays), interpret(native.fn, arrays), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * np.abs(want).max())
 
@@ -138,7 +127,7 @@ def test_the_same_bits_for_any_number_of_threads(name: str) -> None:
     f = getattr(_module("f32"), name)
     most = tdsl.get_num_threads()
     for sizes in ({"b": 5, "s": 700, "t": 650, "d": 8}, {"b": 2, "s": 1030, "t": 650, "d": 40}):
-        arrays = _arrays(f.graph(), sizes)
+        arrays = drawn(f.graph(), sizes)
         every = []
         for threads in (1, 2, 3, 7):
             tdsl.set_num_threads(threads)
@@ -184,7 +173,7 @@ def test_values_that_are_not_finite(blocks: None) -> None:
     for name in ("attention", "head"):
         native = _native(name)
         for value in (np.inf, -np.inf, np.nan):
-            arrays = _arrays(native.fn, {"b": 2, "s": 100, "d": 24})
+            arrays = drawn(native.fn, {"b": 2, "s": 100, "d": 24})
             for k in (1, 2):
                 given = [x.copy() for x in arrays]
                 given[k].flat[37] = value
@@ -196,7 +185,7 @@ def test_no_inner_row_at_all(blocks: None) -> None:
     """Sums over none are made, too."""
     native = _native("points")
     for sizes in ({"s": 0, "t": 5, "d": 3}, {"s": 5, "t": 0, "d": 3}, {"s": 5, "t": 4, "d": 0}):
-        arrays = _arrays(native.fn, sizes)
+        arrays = drawn(native.fn, sizes)
         for got, want in zip(native(*arrays), interpret(native.fn, arrays), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9)
 
@@ -216,7 +205,7 @@ def curved(q: T[b, s, d], k: T[b, s, d], v: T[b, s, d], u: T[b, s, d]) -> (T[b, 
     with fn.scope.active():
         native = Native(fn)
     for sizes in SIZES:
-        arrays = _arrays(fn, sizes)
+        arrays = drawn(fn, sizes)
         for got, want in zip(native(*arrays), interpret(fn, arrays), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10 * np.abs(want).max())
 
@@ -238,7 +227,7 @@ def step(q: f32[b, s, d], k: f32[b, s, d], v: f32[b, s, d]) -> f32[b, s, d]:
     return softmax(a, dim=2) @ v - W
 """.replace("W", donated)
     f = tdsl.compile(source).step
-    arrays = _arrays(f.graph(), {"b": 3, "s": 640, "d": 16})
+    arrays = drawn(f.graph(), {"b": 3, "s": 640, "d": 16})
     want = np.asarray(f(*arrays))
     given = dict(zip("qkv", (x.copy() for x in arrays), strict=True))
     got = f.donate(donated)(**given)
@@ -299,7 +288,7 @@ def test_random_tables(blocks: None) -> None:
         fn = simplified(differentiated(tdsl.compile(text).f.graph()))
         with fn.scope.active():
             native = Native(fn)
-        arrays = _arrays(fn, sizes)
+        arrays = drawn(fn, sizes)
         for got, want in zip(native(*arrays), interpret(fn, arrays), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-10 * np.abs(want).max())
 
@@ -326,7 +315,7 @@ def _checked(name: str, sizes: dict[str, int]) -> tuple[Native, list[np.ndarray]
     fn = simplified(getattr(tdsl.compile(CHECKED), name).graph())
     with fn.scope.active():
         native = Native(fn)
-    arrays = _arrays(fn, sizes)
+    arrays = drawn(fn, sizes)
     for a in arrays:
         if a.dtype.kind == "i":
             a[...] = np.random.default_rng(0).integers(0, sizes["n"], a.shape)

@@ -6,16 +6,14 @@ They add in the order of the direct nest, whose bits they have; and the interpre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 import tdsl
 from tdsl.compiler import emit_packed, emit_strip
 from tdsl.compiler.interpret import interpret
-from tdsl.compiler.pipeline import simplified
 
-from .native_functions import Native
+from .native_functions import Native, built, drawn
 
 Sizes = Mapping[str, int]
 PICTURE = {"b": 2, "c": 11, "h": 9, "w": 21, "o": 17, "p": 3, "q": 2}
@@ -150,15 +148,7 @@ DENSE = {"weights of each line"}  # these have windows along the columns only
 
 
 def _built(name: str, dtype: str) -> Native:
-    fn = simplified(tdsl.compile(CASES[name][0].replace("T[", f"{dtype}[")).f.graph())
-    with fn.scope.active():
-        return Native(fn)
-
-
-def _arrays(native: Native, sizes: Sizes) -> list[Any]:
-    rng = np.random.default_rng(0)
-    shapes = [[d.evaluate(sizes) for d in p.shape] for p in native.fn.params]
-    return [rng.standard_normal(shape).astype(native.fn.params[0].dtype.numpy) for shape in shapes]
+    return built(CASES[name][0].replace("T[", f"{dtype}["))
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
@@ -170,7 +160,7 @@ def test_values(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     direct = _built(name, dtype)
     tolerance = 1e-5 if dtype == "f32" else 1e-13
     for sizes in CASES[name][1]:
-        arrays = _arrays(packed, sizes)
+        arrays = drawn(packed.fn, sizes)
         (got,), (other,) = packed(*arrays), direct(*arrays)
         (want,) = interpret(packed.fn, [a.astype(np.float64) for a in arrays])
         scale = np.abs(want).max(initial=1)
@@ -192,7 +182,7 @@ def test_small_strips(name: str, room: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(emit_strip, "BYTES", room)
     parts = _built(name, "f32")
     for sizes in CASES[name][1]:
-        arrays = _arrays(whole, sizes)
+        arrays = drawn(whole.fn, sizes)
         assert parts(*arrays)[0].tobytes() == whole(*arrays)[0].tobytes()
 
 
@@ -205,7 +195,7 @@ def test_same_bits_for_any_threads(name: str) -> None:
     before = tdsl.get_num_threads()
     try:
         for sizes in ({**PICTURE, "c": 32, "h": 40, "w": 37, "o": 33}, {**PICTURE, "w": 300}):
-            arrays = _arrays(native, sizes)
+            arrays = drawn(native.fn, sizes)
             results = set()
             for threads in (1, 2, 3, 7):
                 tdsl.set_num_threads(threads)
@@ -219,7 +209,7 @@ def test_same_bits_for_any_threads(name: str) -> None:
 def test_special_values_stay_in_their_windows(value: float) -> None:
     native = _built("window", "f32")
     sizes = {**PICTURE, "c": 20}
-    x, k = _arrays(native, sizes)
+    x, k = drawn(native.fn, sizes)
     (plain,) = native(x, k)
     x[1, 3, 4, 7] = value
     (got,) = native(x, k)

@@ -6,7 +6,6 @@ They have the bits of products of panels, and the interpreter's sums.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,8 @@ from tdsl.compiler import emit_packed
 from tdsl.compiler.instructions import I1
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.llvm_vector import constant
-from tdsl.compiler.pipeline import simplified
 
-from .native_functions import Native
+from .native_functions import Native, built, drawn
 
 Sizes = Mapping[str, int]
 PICTURE = {"b": 3, "c": 4, "h": 19, "w": 21, "o": 17, "p": 3, "q": 2}
@@ -105,15 +103,7 @@ CASES = TURNED | PLACES
 
 
 def _built(name: str, dtype: str) -> Native:
-    fn = simplified(tdsl.compile(CASES[name][0].replace("T[", f"{dtype}[")).f.graph())
-    with fn.scope.active():
-        return Native(fn)
-
-
-def _arrays(native: Native, sizes: Sizes) -> list[Any]:
-    rng = np.random.default_rng(0)
-    shapes = [[d.evaluate(sizes) for d in p.shape] for p in native.fn.params]
-    return [rng.standard_normal(shape).astype(native.fn.params[0].dtype.numpy) for shape in shapes]
+    return built(CASES[name][0].replace("T[", f"{dtype}["))
 
 
 def _always(monkeypatch: pytest.MonkeyPatch, value: bool) -> None:
@@ -131,7 +121,7 @@ def test_values(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     panels = _built(name, dtype)
     tolerance = 1e-5 if dtype == "f32" else 1e-13
     for sizes in CASES[name][1]:
-        arrays = _arrays(chosen, sizes)
+        arrays = drawn(chosen.fn, sizes)
         (got,), (other,), (third,) = chosen(*arrays), there(*arrays), panels(*arrays)
         (want,) = interpret(chosen.fn, [a.astype(np.float64) for a in arrays])
         scale = np.abs(want).max(initial=1)
@@ -155,7 +145,7 @@ def test_same_bits_for_any_threads(name: str) -> None:
     before = tdsl.get_num_threads()
     try:
         for sizes in (*CASES[name][1], {**PICTURE, "b": 7, "h": 40, "w": 37, "o": 33}):
-            arrays = _arrays(native, sizes)
+            arrays = drawn(native.fn, sizes)
             results = set()
             for threads in (1, 2, 3, 7):
                 tdsl.set_num_threads(threads)
@@ -168,7 +158,7 @@ def test_same_bits_for_any_threads(name: str) -> None:
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_special_values_stay_in_their_windows(value: float) -> None:
     native = _built("window", "f32")
-    x, g = _arrays(native, {**PICTURE, "o": 32})
+    x, g = drawn(native.fn, {**PICTURE, "o": 32})
     (plain,) = native(x, g)
     x[1, 3, 0, 0] = value  # only the first place of a window reaches it
     (got,) = native(x, g)

@@ -19,6 +19,7 @@ from .conditions import conjuncts
 from .dims import Dim, dim, provably_positive
 from .facts import decide, is_shifted_sum
 from .graph import Comp, Node, comp
+from .ranges import ALWAYS, may_stand_apart
 from .scalar import Affine, Scalar
 
 
@@ -125,7 +126,8 @@ def _factor_out(node: Comp) -> tuple[str, Node] | None:
     inside: list[tuple[Scalar, bool]] = []
     outside: list[tuple[Scalar, bool]] = []
     for factor, below in _factors(node.body, False):
-        (inside if sc.indices_of(factor) & over else outside).append((factor, below))
+        leaves = not sc.indices_of(factor) & over and may_stand_apart(factor, ALWAYS, node.extents)
+        (outside if leaves else inside).append((factor, below))
     used = {k for f, _ in inside for k in sc.indices_of(f)}
     free = [k for k in node.reduced if k not in used]
     if not outside and not free:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from . import primitives, ranges
 from . import scalar as sc
-from .dims import Dim, product, provably_nonnegative, provably_positive
+from .dims import Dim, product, provably_nonnegative
 from .dtypes import F32
 from .facts import last_number
 from .graph import (
@@ -281,7 +281,7 @@ def _repeated_parts(node: Comp) -> list[Scalar]:
             continue
         if guards is None:
             guards = ranges.path_guards([node.body])
-        if may_stand_apart(node, x, guards[x]):
+        if ranges.may_stand_apart(x, guards[x], node.extents):
             found.append(x)
             inside.update(sc.children(x))
     return found
@@ -303,25 +303,6 @@ def is_no_larger(extents: Sequence[Dim], than: Iterable[Node]) -> bool:
     become an array of all pairs."""
     size = product(tuple(extents))
     return any(provably_nonnegative(product(n.shape) - size) for n in than)
-
-
-def may_stand_apart(node: Comp, x: Scalar, guard: ranges.Guard) -> bool:
-    """Whether `x` may be computed for all values of its indices: it cannot fail, or it is computed
-    for all of them in any case, which takes some value of every other index."""
-    if is_safe(node, x):
-        return True
-    own = sc.indices_of(x)
-    others = (e for k, e in enumerate(node.extents) if k not in own)
-    return guard == ranges.ALWAYS and all(map(provably_positive, others))
-
-
-def is_safe(node: Comp, x: Scalar) -> bool:
-    """Whether every read below `x` is in range without its guard."""
-    return all(
-        ranges.in_range(at, size, node.extents)
-        for r in sc.reads([x])
-        for at, size in zip(r.indices, r.tensor.shape, strict=True)
-    )
 
 
 _reads: WeakKeyDictionary[Comp, tuple[sc.Read, ...]] = WeakKeyDictionary()

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from . import ranges
 from . import scalar as sc
 from .artifact import IndexCheck
-from .dims import Dim, dim, strides
+from .dims import Dim, dim, provably_positive, strides
 from .dtypes import BOOL, F64, I64, DType
 from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
@@ -335,6 +335,8 @@ class _Lowering:
         )
         needed = ranges.proving(guard, x, self.comp.extents) if proved else guard
         condition = None if guard == ranges.ALWAYS or safe else self.condition(needed)
+        if checks:
+            condition = self.within_some_term(x, condition)
         hoistable = safe or proved or condition is not None or bool(checks)
         made = Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
         if condition is not None or gathered or checks:
@@ -343,6 +345,16 @@ class _Lowering:
         if own or self.kernel.rows is not None:
             return self.loaded.setdefault((x.tensor, offset), made)
         return made
+
+    def within_some_term(self, x: sc.Read, condition: Value | None) -> Value | None:
+        """`condition`, and that the reductions which `x` does not depend on have terms: it is made
+        outside their loops, and no index is checked for the value of an empty sum."""
+        own = sc.indices_of(x)
+        for k in self.comp.reduced:
+            if k not in own and not provably_positive(self.comp.extents[k]):
+                some = self.value(sc.op("lt", sc.size(0), sc.size(self.comp.extents[k])))
+                condition = some if condition is None else Apply("and", (condition, some), BOOL)
+        return condition
 
     def place(
         self,

@@ -15,10 +15,11 @@ from functools import reduce
 from . import scalar as sc
 from .conditions import assume, conjuncts
 from .graph import Comp, Function, Node, comp, identity_read, rewrite, with_body
-from .inline import inline, is_safe
+from .inline import inline
 from .kernels import Kernel
 from .lower import lone_nest
 from .packed import contraction
+from .ranges import is_safe
 from .scalar import Scalar
 from .tile import Registers
 
@@ -49,7 +50,7 @@ def _apart(node: Node, registers: Registers) -> Node:
         if not sc.indices_of(t) & set(node.reduced)
         and not any(sc.indices_of(t) <= side for side in sides)
     ]
-    if len(outer) != 1 or not _leaves_much(outer[0]) or not is_safe(node, then):
+    if len(outer) != 1 or not _leaves_much(outer[0]) or not is_safe(then, node.extents):
         return node
     inner = [t for t in tests if t not in outer]
     body = sc.op("where", _all(inner), then, other) if inner else then

@@ -144,6 +144,25 @@ def in_range(at: Scalar, size: Dim, extents: Sequence[Dim], known: Sequence[Affi
             return False
 
 
+def may_stand_apart(x: Scalar, guard: Guard, extents: Sequence[Dim]) -> bool:
+    """Whether `x` may be computed for all values of its indices: it cannot fail, or it is computed
+    for all of them in any case, which takes some value of every other index."""
+    if is_safe(x, extents):
+        return True
+    own = sc.indices_of(x)
+    others = (e for k, e in enumerate(extents) if k not in own)
+    return guard == ALWAYS and all(map(provably_positive, others))
+
+
+def is_safe(x: Scalar, extents: Sequence[Dim]) -> bool:
+    """Whether every read below `x` is in range without its guard."""
+    return all(
+        in_range(at, size, extents)
+        for r in sc.reads([x])
+        for at, size in zip(r.indices, r.tensor.shape, strict=True)
+    )
+
+
 def is_above_zero(d: Dim, number: Scalar, extents: Sequence[Dim]) -> bool:
     """Whether a divisor of `number` is proved to be: as it stands; or since an index of `number`
     has d values, or a multiple of that, and where it has none there is no number."""

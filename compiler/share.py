@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from . import ranges
 from . import scalar as sc
 from .graph import Comp, Function, Node, operands, with_body, with_operands
-from .inline import Part, comp_of, cost, is_no_larger, may_stand_apart, part_of
+from .inline import Part, comp_of, cost, is_no_larger, part_of
 from .kernels import Kernels
 from .records import dataclass
 from .scalar import Scalar
@@ -76,7 +76,7 @@ def _sites(k: int, c: Comp, rows: range) -> Iterator[tuple[tuple[Part, tuple[int
             continue
         if x is c.body and c.reducer is None:
             continue  # it is a comprehension already, which `extract` lets others read
-        if may_stand_apart(c, x, guards[x]):
+        if ranges.may_stand_apart(x, guards[x], c.extents):
             arranged = [*rows, *(i for i in order if i not in rows)]
             yield (part, tuple(order.index(i) for i in rows)), _Site(k, c, x, arranged)
 

@@ -409,3 +409,30 @@ def f(x: f64[n, m], y: f64[k], at: i64[n]) -> f64[n, n]:
     assert not np.asarray(f(np.zeros((3, 0)), np.zeros(2), bad)).any()
     with pytest.raises(tdsl.OutOfRangeError):
         f(np.zeros((3, 1)), np.zeros(2), bad)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "sum[q](x[q] * exp(y[at[i]]))",
+        "sum[q](exp(x[q] + y[at[i]]))",
+        "sum[q](x[q] / y[at[i]] if x[q] > y[at[i]] else 0)",
+        "sum[q](sum[p](x[p] * x[q]) * y[at[i]])",
+        "sum[q](y[at[i]] - 0 * x[q])",
+        "sum[p, q](y[at[i]] * exp(x[p] * x[q]) * y[at[i]])",
+        "prod[q](x[q] * y[at[i]]) - 1",
+        "any[q](x[q] > y[at[i]])",
+    ],
+)
+def test_no_index_is_checked_for_an_empty_reduction(value: str) -> None:
+    """What no summed index is in may leave the loop, but no term asks for it."""
+    f = tdsl.compile(f"""
+def f(x: f64[m], y: f64[k], at: i64[n]):
+    r[i] = {value}
+    return r
+""").f
+    bad = np.array([-1, 1, 7])
+    for size in (0, 2):
+        assert not np.asarray(f(np.zeros(0), np.ones(size), bad)).any()
+    with pytest.raises(tdsl.OutOfRangeError):
+        f(np.zeros(1), np.ones(2), bad)

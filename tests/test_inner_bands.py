@@ -306,7 +306,7 @@ def g(q: f64[b, s, d], k: f64[b, t, d], y: f64[n, t], z: f64[b, n], at: i64[b, s
     a[e, i, j] = sum[c](q[e, i, c] * k[e, j, c])
     p = softmax(a, dim=2)
     u[e, j] = sum[i](p[e, i, j] * y[at[e, i], j])
-    w[e, i] = sum[j](p[e, i, j] * z[e, to[e, i]])
+    w[e, i] = sum[j](p[e, i, j] * u[e, j]) * z[e, to[e, i]]
     return u, w
 """
 

@@ -102,8 +102,8 @@ class Rows(Frame):
     def point_to_sums(self, band: BandNest, table: ir.Value, number: ir.Value) -> None:
         for part, whole in band.room.parts.values():
             size = self.size(product(part.shape) * part.dtype.size)
-            place = self.b.add(self.size(whole.offset), self.b.mul(number, size))
-            self.put(table, part.position, self.moved(self.function.args[2], place))
+            place = self.moved(self.pointer(whole), self.b.mul(number, size))
+            self.put(table, part.position, place)
 
     def point_to_rows(
         self,

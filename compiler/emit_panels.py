@@ -16,13 +16,14 @@ from .dims import product
 from .dtypes import I64 as INDEX
 from .dtypes import DType
 from .emit_values import Values
-from .frame import Target, lanes_from
+from .frame import Target
 from .instructions import I8, I64, register_type
 from .joined_index import taken_apart
 from .llvm_vector import ask_for, constant
 from .loops import Apply, IndexValue, Load, Loop, Nest, Reduce, postorder
 from .microkernel import ALIGNMENT
 from .packed import Operand
+from .register_transpose import transposed
 
 
 def _shaped(operand: Operand, group: tuple[Loop, ...], width: int, lanes: int) -> Nest:
@@ -291,18 +292,3 @@ class Pack(Values):
                     self.size(step)
         for loop in (*self.nest.loops, *self.statement.loops):
             self.size(loop.extent)
-
-
-def transposed(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
-    """`rows` of vectors, a power of two of them, as their elements in the other order: first those
-    of lane 0, one of each row, and so on."""
-    lanes = rows[0].type.count
-    half = lanes // 2
-    low = tuple(x for k in range(half) for x in (k, lanes + k))
-    high = tuple(x for k in range(half, lanes) for x in (k, lanes + k))
-    for _ in range(len(rows).bit_length() - 1):
-        pairs = list(zip(rows[: len(rows) // 2], rows[len(rows) // 2 :], strict=True))
-        rows = [
-            b.shuffle_vector(x, y, lanes_from(which)) for x, y in pairs for which in (low, high)
-        ]
-    return rows

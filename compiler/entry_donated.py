@@ -12,13 +12,14 @@ from typing import Any
 
 from . import entry_table as table
 from . import ir
-from .entry_builder import I1, I32, I64, PTR, Builder, routine
+from .entry_builder import I1, I32, I64, PTR, Builder, not_hot, routine
 
 
 def apart(module: ir.Module) -> Any:
     """`(objects, pointers, sizes, signature) -> i1`: whether every donated argument is writable and
     shares no byte with another."""
     b = routine(module, "tdsl_apart", I1, [PTR, PTR, PTR, PTR])
+    not_hot(b.function)
     objects, pointers, sizes, signature = b.function.args
     count = b.load(b.item(signature, table.PARAMS, I64), typ=I64)
     records = b.item(signature, table.HEADER, I64)

@@ -33,15 +33,29 @@ _TYPICAL = 512  # of a named dim, to compare sizes
 
 
 def with_inner(kernels: Kernels, registers: Registers) -> Kernels:
-    """The bands with their inner kernels; or, where none has any, a band of inner kernels alone."""
+    """The bands with their inner kernels; or, where none has any, bands of inner kernels alone."""
     formed = {band: _best(kernels, band, registers) for band in kernels.bands}
     found = {band: best for band, best in formed.items() if best is not None}
-    if not found:
-        summed = frozenset(k for band in kernels.bands for k in band.summed)
-        everything = Band(0, len(kernels.kernels), 0, summed)
-        best = _best(kernels, everything, registers)
-        found = {} if best is None else {everything: best}
-    return _arranged(kernels, found) if found else kernels
+    if found:
+        return _arranged(kernels, found)
+    while found := _apart(kernels, registers):
+        kernels = _arranged(kernels, found)
+    return kernels
+
+
+def _apart(kernels: Kernels, registers: Registers) -> dict[Band, _Forming]:
+    """The best inner kernels in each stretch of kernels outside those that are there already."""
+    inner = [band for band in kernels.bands if band.inner is not None]
+    summed = frozenset(k for band in kernels.bands for k in band.summed)
+    starts = (0, *(band.last for band in inner))
+    ends = (*(band.first for band in inner), len(kernels.kernels))
+    found: dict[Band, _Forming] = {}
+    for first, last in zip(starts, ends, strict=True):
+        stretch = Band(first, last, 0, summed.intersection(range(first, last)))
+        best = _best(kernels, stretch, registers)
+        if best is not None:
+            found[stretch] = best
+    return found
 
 
 def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
@@ -70,7 +84,7 @@ def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
         if old in found:
             bands.append(Band(first, last, old.shared, sums, found[old].span(members)))
         elif old is not None and (len(members) > 1 or sums):
-            bands.append(Band(first, last, old.shared, sums))
+            bands.append(Band(first, last, old.shared, sums, old.inner))
         first = last
     return replace(kernels, kernels=tuple(kernel for _, kernel in order), bands=tuple(bands))
 

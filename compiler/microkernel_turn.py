@@ -11,11 +11,11 @@ In: what the machine offers. Out: a function that all such contractions share, f
 from __future__ import annotations
 
 from . import ir
-from .emit_panels import transposed
 from .instructions import I32, I64
 from .llvm_vector import constant, intrinsic, vector
 from .microkernel import POINTER, VOID, Panels, below, counted
 from .packed_task import external
+from .register_transpose import transposed
 
 SIGNATURE = ir.FunctionType(VOID, [POINTER] * 2 + [I64] * 3)
 

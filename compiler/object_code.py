@@ -13,7 +13,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -33,7 +33,7 @@ def optimized(text: str, machine: Machine) -> llvm.ModuleRef:
     and vectorised: measured, LLVM's O1 to O3 make nothing faster and take longer than all else."""
     module = parsed(text)
     options = llvm.create_pipeline_tuning_options(speed_level=1)
-    builder = llvm.create_pass_builder(target_machine(machine), options)
+    builder = llvm.create_pass_builder(_own_target(machine), options)
     passes = llvm.create_new_module_pass_manager()
     passes.add_simplify_cfg_pass()
     passes.add_instruction_combine_pass()
@@ -51,19 +51,37 @@ def parsed(text: str) -> llvm.ModuleRef:
 
 @interrupts_held_back()
 def object_code(module: llvm.ModuleRef, machine: Machine) -> bytes:
-    return _emitted(module, target_machine(machine), True)
+    return _emitted(module, _own_target(machine), True)
 
 
 @interrupts_held_back()
 def quick_code(text: str, machine: Machine) -> bytes:
     """Object code of functions in which little time is spent, by the shortest way: measured, in a
     fifth of the time."""
-    return _emitted(parsed(text), target_machine(machine, level=0), True)
+    return _emitted(parsed(text), _own_target(machine, level=0), True)
 
 
 @interrupts_held_back()
 def assembly(module: llvm.ModuleRef, machine: Machine) -> str:
-    return _emitted(module, target_machine(machine), False).decode()
+    return _emitted(module, _own_target(machine), False).decode()
+
+
+class _Kept(threading.local):
+    """What a thread has for itself."""
+
+    def __init__(self) -> None:
+        self.targets: dict[tuple[Machine, int], llvm.TargetMachine] = {}
+
+
+_kept = _Kept()
+
+
+def _own_target(machine: Machine, level: int = 2) -> llvm.TargetMachine:
+    """This thread's own, kept: what LLVM knows of a machine takes it as long as a small module."""
+    key = machine, level
+    if key not in _kept.targets:
+        _kept.targets[key] = target_machine(machine, level)
+    return _kept.targets[key]
 
 
 def _emitted(module: llvm.ModuleRef, target: llvm.TargetMachine, binary: bool) -> bytes:
@@ -113,27 +131,37 @@ def _addresses_as_emitted() -> Iterator[None]:
 # --------------------------------------------------------------------------- several
 
 
-def translated(halves: tuple[str, str], machine: Machine, *, is_final: bool = False) -> list[bytes]:
-    """Object code of a module's two texts (`module_text.split_text`). `is_final`: it gains nothing
-    from being cleaned up."""
-    text, cold = halves
-    with stage("LLVM passes"):
-        module = parsed(text) if is_final else optimized(text, machine)
-    with stage("object code"):
-        code = [object_code(module, machine)]
-        return [*code, quick_code(cold, machine)] if cold else code
-
-
 class Jobs:
-    """Modules that are translated while others are emitted."""
+    """Modules that are translated, perhaps while others are emitted. `is_final`: they gain nothing
+    from being cleaned up."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._started: list[Later[list[bytes]]] = []
+    def __init__(self, machine: Machine, *, is_final: bool = False) -> None:
+        self._machine, self._is_final = machine, is_final
+        self._started: list[Later[bytes]] = []
+        self._cold: list[str] = []
 
     def start(self, halves: tuple[str, str]) -> None:
-        self._started.append(Later(lambda: translated(halves, self._machine)))
+        """Both texts of a module (`module_text.split_text`)."""
+        hot, cold = halves
+        self._started.append(Later(lambda: self._best(hot)))
+        self._cold += [cold] if cold else []
+
+    def finish(self) -> Jobs:
+        """What is quick comes last: the others can then be shared out best."""
+        self._started += [Later(partial(self._quick, text)) for text in self._cold]
+        self._cold = []
+        return self
 
     def results(self) -> list[bytes]:
-        """The object code of all modules, in order."""
-        return [code for job in self._started for code in job.result()]
+        """The object code of all modules."""
+        return [job.result() for job in self.finish()._started]
+
+    def _best(self, text: str) -> bytes:
+        with stage("LLVM passes"):
+            module = parsed(text) if self._is_final else optimized(text, self._machine)
+        with stage("object code"):
+            return object_code(module, self._machine)
+
+    def _quick(self, text: str) -> bytes:
+        with stage("object code"):
+            return quick_code(text, self._machine)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from . import ir
-from .emit_panels import transposed
 from .entry_builder import Callee, not_hot
 from .fork_join import up
 from .frame import lanes_from
@@ -45,6 +44,7 @@ from .packed_task import (
     word,
 )
 from .packed_task import STEP as STEP_CALL
+from .register_transpose import transposed
 from .tile_extremes import Extremes, fit
 
 _PAIRS = vector(I32, SIDE)  # two terms of each index, or two terms each of one

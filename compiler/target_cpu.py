@@ -13,24 +13,25 @@ from functools import cache
 import llvmlite.binding as llvm
 
 from . import ir
+from .alike import Kernel, Shared, Use, uses
 from .band_nests import BandNest
-from .dims import Dim, provably_positive
+from .dims import Dim, dim, provably_positive
 from .dtypes import BY_NAME
+from .emit_alike import emit_use
 from .emit_band import band_scratch, emit_band
 from .emit_packed import contraction_scratch, emit_contraction
 from .emit_parallel import emit_nest
 from .entry_builder import not_hot
 from .entry_table import POOL, ROUTINES
 from .fork_join import add_pool
-from .frame import Frame
+from .frame import Frame, Target
 from .instructions import I1, I64
 from .interrupts import interrupts_held_back
-from .later import Later
 from .llvm_vector import TargetModule, constant, intrinsic
 from .loops import Buffer, Loop, Nest
 from .machine import Machine, data_layout, host, initialize, target_machine
 from .module_text import split_text
-from .object_code import object_code, optimized, translated
+from .object_code import Jobs, object_code, optimized
 from .packed import Contraction
 from .packed_blocks import shared_module
 from .records import dataclass
@@ -165,21 +166,23 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
     common = (fn.dims, len(fn.params))
     module = _module(fn.name, machine)
     kernels: list[ir.Function] = []
-    for nest in program.nests:
+    shared: dict[Shared, ir.Function] = {}
+    for nest, use in zip(program.nests, alike(program), strict=True):
         if most is not None and _instructions(module) >= most:
-            for kernel in kernels:
+            for kernel in (*kernels, *shared.values()):
                 if kernel.module is module:
                     kernel.linkage = ""
             yield module
             module = _module(fn.name, machine)
-        match nest:
-            case BandNest():
-                made = emit_band(target, module, nest, *common, len(fn.outputs), arena)
-            case Contraction():
-                made = emit_contraction(target, module, nest, *common, arena)
-            case Nest():
-                made = emit_nest(target, module, nest, *common)
-        kernels.append(made)
+        if use is None:
+            kernels.append(_emitted(target, module, nest, *common, len(fn.outputs), arena))
+            continue
+        one = use.shared
+        if one not in shared:
+            sizes, pointers = one.sizes, one.pointers
+            shared[one] = _emitted(target, module, one.kernel, sizes, pointers, 0, dim(0))
+        name = f"{nest.name}_call"
+        kernels.append(emit_use(target, module, use, shared[one], name, *common, arena))
     entry = ir.Function(module, _ENTRY, "tdsl_run")
     entry.attributes.add("nounwind")
     b = ir.IRBuilder(entry.append_basic_block("entry"))
@@ -197,6 +200,30 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
     b.ret(constant(I64, 0))
     _arena_function(module, program, fn.dims)
     yield module
+
+
+def _emitted(
+    target: Target,
+    module: ir.Module,
+    nest: Kernel,
+    dims: Sequence[str],
+    param_count: int,
+    output_count: int,
+    arena: Dim,
+) -> ir.Function:
+    match nest:
+        case BandNest():
+            return emit_band(target, module, nest, dims, param_count, output_count, arena)
+        case Contraction():
+            return emit_contraction(target, module, nest, dims, param_count, arena)
+        case Nest():
+            return emit_nest(target, module, nest, dims, param_count)
+
+
+def alike(program: Schedule) -> tuple[Use | None, ...]:
+    """Which kernels are emitted once for several."""
+    fn = program.program.kernels.function
+    return uses(program.nests, len(fn.params) + len(fn.outputs))
 
 
 def _module(name: str, machine: Machine) -> ir.Module:
@@ -217,18 +244,30 @@ def _arena_function(module: ir.Module, program: Schedule, dims: Sequence[str]) -
     function.attributes.add("nounwind")
     b = ir.IRBuilder(function.append_basic_block("entry"))
 
+    known: dict[Dim | str, ir.Value] = {}
+
     def value(d: Dim) -> ir.Value:
+        if d not in known:
+            known[d] = sum_of(d)
+        return known[d]
+
+    def sum_of(d: Dim) -> ir.Value:
         total: ir.Value = constant(I64, 0)
         for mono, c in d.terms:
             product: ir.Value = constant(I64, c)
             for atom in mono:
                 if isinstance(atom, str):
-                    x = _element(b, function.args[0], dims.index(atom), I64)
+                    x = name(atom)
                 else:  # sizes in the arena are not negative
                     x = b.udiv(value(atom.numerator), constant(I64, atom.divisor))
                 product = x if product.ref == "1" else b.mul(product, x)
             total = product if total.ref == "0" else b.add(total, product)
         return total
+
+    def name(atom: str) -> ir.Value:
+        if atom not in known:
+            known[atom] = _element(b, function.args[0], dims.index(atom), I64)
+        return known[atom]
 
     most: ir.Value = constant(I64, 0)
     for nest in program.nests:
@@ -254,7 +293,7 @@ class Loaded:
     engine: llvm.ExecutionEngine
 
 
-def shared_code(what: str, machine: Machine) -> Later[list[bytes]]:
+def shared_code(what: str, machine: Machine) -> Jobs:
     """Object code of what all functions share (`entry`), or those with contractions (one of
     `entry_table.ROUTINES`). It is emitted now, and left as it is then: measured, LLVM's cleaning
     takes an eighth of the time, and moves addresses into the inner loops of products."""
@@ -267,8 +306,9 @@ def shared_code(what: str, machine: Machine) -> Later[list[bytes]]:
         module = shared_module(CpuTarget(machine.registers), kind, BY_NAME[element])
         module.triple = machine.triple
         module.data_layout = data_layout(machine)
-    halves = split_text(module)
-    return Later(lambda: translated(halves, machine, is_final=True))
+    jobs = Jobs(machine, is_final=True)
+    jobs.start(split_text(module))
+    return jobs.finish()
 
 
 @cache
@@ -283,7 +323,7 @@ def _routines() -> list[llvm.ExecutionEngine]:
     for what, names in ROUTINES.items():
         if what == "tiles bf16" and not host().matrix_tiles:
             continue
-        engines.append(_published(shared_code(what, host()).result(), names))
+        engines.append(_published(shared_code(what, host()).results(), names))
     return engines
 
 

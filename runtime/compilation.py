@@ -28,11 +28,11 @@ from .transforms import Transform, transform
 
 if TYPE_CHECKING:
     from ..compiler.graph import Function
-    from ..compiler.later import Later
+    from ..compiler.object_code import Jobs
 
 _entry_lock = threading.Lock()
 _pools: list[Pool] = []  # one, once the entry is loaded
-_started: dict[str, Later[list[bytes]]] = {}
+_started: dict[str, Jobs] = {}
 _starting = threading.Lock()
 
 
@@ -207,7 +207,7 @@ def _code(what: str) -> list[bytes]:
             _started[what] = _translated(what)
         started = _started[what]
     try:
-        code = started.result()
+        code = started.results()
     except BaseException:
         _started.pop(what, None)  # to be tried again
         raise
@@ -221,7 +221,7 @@ def _stored(what: str) -> list[bytes] | None:
     return _objects(stored) if stored is not None and "objects" in stored.header else None
 
 
-def _translated(what: str) -> Later[list[bytes]]:
+def _translated(what: str) -> Jobs:
     with stage("imports"):
         from ..compiler import target_cpu
         from ..compiler.machine import host

@@ -60,7 +60,8 @@ _ABSOLUTE = frozenset(("digamma", "lgamma"))
 
 class _Noisy(_Evaluation):
     """An evaluation in which every rounded operation is off by up to some units in the last
-    place: 1 for arithmetic (a fused multiply-add rounds once less), 4 for the math library."""
+    place: 1 for arithmetic (a fused multiply-add rounds once less, and so may overflow once less),
+    4 for the math library."""
 
     rng: np.random.Generator
 
@@ -82,7 +83,15 @@ class _Noisy(_Evaluation):
             scale = np.where(np.isfinite(out), np.maximum(a, b), 0) if fused else _finite(out)
             return np.asarray(out + self.noise(scale.astype(out.dtype), 1.0))
         ulps = 1.0 if x.name in _ARITHMETIC else 4.0
-        return np.asarray(out + self.noise(_finite(out, near_zero=x.name in _ABSOLUTE), ulps))
+        noisy = out + self.noise(_finite(out, near_zero=x.name in _ABSOLUTE), ulps)
+        return self.unrounded(x, noisy, mask) if x.name == "mul" else np.asarray(noisy)
+
+    def unrounded(self, x: sc.Op, product: Array, mask: Array) -> Array:
+        """A product that a sum takes in unrounded does not overflow by itself: some do not here."""
+        finite = [np.isfinite(self.at(arg, mask)) for arg in x.args]
+        over = np.isinf(product) & finite[0] & finite[1] & (self.rng.random(product.shape) < 0.5)
+        most = np.copysign(np.finfo(product.dtype).max, product)
+        return np.where(over, most, product).astype(product.dtype)
 
     def reduced(self, body: Array) -> Array:
         out = super().reduced(body)
@@ -215,7 +224,7 @@ def _beyond(
         spread = np.zeros(want.shape)
         wide = want.astype(np.float64)
         for n in noise:
-            steady &= np.isfinite(n) == finite
+            steady &= (np.isfinite(n) == finite) & (np.isnan(n) == np.isnan(want))
             spread = np.maximum(spread, np.nan_to_num(np.abs(n.astype(np.float64) - wide), nan=0.0))
         info = np.finfo(want.dtype)
         allowed = SAFETY * spread + 4 * float(info.eps) * np.abs(wide) + 4 * float(info.tiny)

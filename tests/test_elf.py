@@ -202,8 +202,8 @@ def test_frames_of_freed_code_are_forgotten() -> None:
 @pytest.fixture(scope="module")
 def objects() -> list[bytes]:
     return [
-        shared_code("entry", host()).result()[0],
-        shared_code("plain f64", host()).result()[0],
+        shared_code("entry", host()).results()[0],
+        shared_code("plain f64", host()).results()[0],
         object_of(MAIN),
     ]
 

@@ -1,0 +1,215 @@
+"""Kernels that are the same but for their operands and the names of sizes: emitted once.
+
+In: the kernels of a program. Out: for each, what stands for all that are like it, and with which
+buffers and sizes that is this one; None where nothing else is. The layers of a network are such
+kernels: their code, and the time to compile it, does not grow with their number. Left to others:
+the call (`emit_alike`).
+
+Two are alike if a walk through both meets the same things in the same order, buffers and sizes
+being called by the order in which they are first met.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from .band_nests import BandNest
+from .dims import Dim, FloorDiv, dim, named
+from .dtypes import DType
+from .loops import Apply, Buffer, Nest
+from .packed import Contraction
+from .plan import InnerRoom
+from .records import dataclass
+
+WORTH_SHARING = 100
+"""Things that a kernel is made of, from which on a call of shared code costs little beside it."""
+
+Kernel = Nest | Contraction | BandNest
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """`kernel` reads and writes `pointers` buffers, which a table states, as does another one its
+    sizes; what it needs besides stands at the start of the arena that it is given."""
+
+    kernel: Kernel
+    pointers: int
+    sizes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """`shared` with these buffers and sizes, in the order of its tables."""
+
+    shared: Shared
+    buffers: tuple[Buffer, ...]
+    sizes: tuple[str, ...]
+
+
+def uses(kernels: Sequence[Kernel], outside: int) -> tuple[Use | None, ...]:
+    """`outside`: how many pointers the entry's table has."""
+    outlines = [_outline(k) for k in kernels]
+    often = {x for x, count in Counter(outlines).items() if count > 1}
+    walks = [
+        _Walk(k, outside) if x in often else None for k, x in zip(kernels, outlines, strict=True)
+    ]
+    keys = [None if w is None or len(w.met) < WORTH_SHARING else tuple(w.met) for w in walks]
+    counts = Counter(keys)
+    shared: dict[Hashable, Shared] = {}
+    out: list[Use | None] = []
+    for walk, key in zip(walks, keys, strict=True):
+        if walk is None or key is None or counts[key] == 1:
+            out.append(None)
+            continue
+        if key not in shared:
+            shared[key] = _renamed(walk)
+        out.append(Use(shared[key], tuple(walk.buffers), tuple(walk.sizes)))
+    return tuple(out)
+
+
+def _outline(k: Kernel) -> Hashable:
+    """A part of what makes two alike, found fast."""
+    match k:
+        case BandNest():
+            return tuple(map(_outline, k.stages))
+        case Contraction():
+            return "contraction", k.rest is None, k.strip is None, _outline(k.direct)
+        case Nest():
+            return len(k.body), tuple((x.copies, x.lanes) for x in k.every_loop)
+
+
+# --------------------------------------------------------------------------- what it is made of
+
+
+class _Walk:
+    """`met` is the kernel, but for names; `buffers` and `sizes` are those that it has from outside,
+    in the order in which they are met."""
+
+    def __init__(self, kernel: Kernel, outside: int) -> None:
+        self.kernel, self.outside = kernel, outside
+        self.met: list[Hashable] = []
+        self.buffers: dict[Buffer, int] = {}
+        self.sizes: dict[str, int] = {}
+        self.numbers: dict[int, int] = {}
+        self.dims: dict[Dim, Hashable] = {}
+        self.walk(kernel)
+
+    def walk(self, x: Any) -> None:
+        kind: Any = type(x)
+        met = self.met
+        if kind is Dim:
+            met.append(self.size(x))
+        elif kind is tuple:
+            met.append(len(x))
+            for y in x:
+                self.walk(y)
+        elif kind is Buffer:
+            self.buffer(x)
+        elif kind is float:
+            met.append(repr(x))  # 0.0 and -0.0 are equal, NaN is not
+        elif (parts := _parts(kind)) is None:
+            met.append(x)
+        elif issubclass(kind, Mapping):
+            met.append(len(x))
+            for y in x.values():
+                self.walk(y)
+        else:
+            if _has_identity(kind):
+                if id(x) in self.numbers:
+                    met.append(("again", self.numbers[id(x)]))
+                    return
+                self.numbers[id(x)] = len(self.numbers)
+            met.append(kind)
+            for name in parts:
+                y = getattr(x, name)
+                self.walk(y - self.outside if kind is InnerRoom and name == "bounds" else y)
+
+    def buffer(self, x: Buffer) -> None:
+        if x.space == "band":
+            at: Hashable = x.position - self.outside
+        elif x.space == "block":
+            at = x.position
+        else:
+            at = self.buffers.setdefault(x, len(self.buffers))
+        self.met.append((x.space if x.space in ("band", "block") else "", at, x.dtype))
+        self.walk(x.shape)
+
+    def size(self, d: Dim) -> Hashable:
+        found = self.dims.get(d)
+        if found is None:
+            found = self.dims[d] = frozenset(
+                (frozenset(Counter(map(self.atom, mono)).items()), c) for mono, c in d.terms
+            )
+        return found
+
+    def atom(self, x: str | FloorDiv) -> Hashable:
+        if isinstance(x, str):
+            return self.sizes.setdefault(x, len(self.sizes))
+        return self.size(x.numerator), x.divisor
+
+
+@cache
+def _has_identity(kind: Any) -> bool:
+    return bool(kind.__eq__ is object.__eq__)
+
+
+@cache
+def _parts(kind: Any) -> tuple[str, ...] | None:
+    """The fields of a record that make it what it is; None of what is no record."""
+    if issubclass(kind, Mapping):
+        return ()
+    fields = None if kind is DType else getattr(kind, "__dataclass_fields__", None)
+    if fields is None:
+        return None
+    only_names = {"source", "index_names"} | (set() if kind is Apply else {"name"})
+    return tuple(name for name in fields if name not in only_names)
+
+
+# --------------------------------------------------------------------------- the kernel for all
+
+
+def _renamed(walk: _Walk) -> Shared:
+    """The kernel of `walk` with its buffers and sizes called by their numbers."""
+    pointers, further = len(walk.buffers), len(walk.buffers) - walk.outside
+    names = {name: f"n{k}" for name, k in walk.sizes.items()}
+    env = {name: named(new) for name, new in names.items()}
+    done: dict[Any, Any] = {}
+
+    def buffer(x: Buffer) -> Buffer:
+        space, position, name = x.space, x.position, x.name
+        if space == "band":
+            position += further
+        elif space != "block":
+            position = walk.buffers[x]
+            space, name = "param", f"b{position}"
+        return Buffer(name, x.dtype, of(x.shape), space, position, dim(0))
+
+    def of(x: Any) -> Any:
+        kind: Any = type(x)
+        if kind is tuple:
+            return tuple([of(y) for y in x])
+        parts = _parts(kind)
+        if parts is None:
+            return x
+        if issubclass(kind, Mapping):
+            return {key: of(y) for key, y in x.items()}
+        key = x if kind is Dim or kind is Buffer else id(x)
+        if key in done:
+            return done[key]
+        if kind is Dim:
+            new: Any = x.substitute(env)
+        elif kind is Buffer:
+            new = buffer(x)
+        else:
+            values = {n: getattr(x, n) for n in kind.__dataclass_fields__}
+            values |= {n: of(values[n]) for n in parts}
+            if kind is InnerRoom:
+                values["bounds"] += further
+            new = kind(**values)
+        done[key] = new
+        return new
+
+    return Shared(of(walk.kernel), pointers, tuple(names.values()))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from . import scalar as sc
 from .dims import Dim, product
-from .graph import REDUCERS, Node
+from .graph import REDUCERS, Input, Node
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, operands_of
 from .loops import Load, Nest, Reduce, may_fail, postorder, values_of
@@ -42,6 +42,10 @@ class _Forming:
     shared: int = 0
     checks: bool = False
 
+    def put(self, kernel: Kernel, way: _Rows | None) -> None:
+        self.kernels.append(kernel)
+        self.ways.append(way)
+
     def made(self) -> dict[Node, _Rows | None]:
         return {c: way for k, way in zip(self.kernels, self.ways, strict=True) for c in k.comps}
 
@@ -50,28 +54,47 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
     """The bands of a CPU."""
     forming: list[_Forming] = []
     place: dict[Node, int] = {}
+    copies: dict[Node, Kernel] = {}  # of what is given: each stands before what first reads it
     for kernel in kernels.kernels:
+        if _is_copy(kernel) and all(isinstance(n, Input) for n in operands_of(kernel)):
+            copies[kernel.comps[0]] = kernel
+            continue
         ways = _ways(kernel, registers)
         checks = bool(ways) and may_fail(lone_nest(kernel))
         first = max((place[n] for n in operands_of(kernel) if n in place), default=0)
+        way: _Rows | None
         for g in range(len(forming) - 1, first - 1, -1):
             if checks and forming[g].checks:
                 continue  # of two failures that of the first kernel is reported, wherever it is
+            # a copy is not worth that the others share fewer indices
+            least = forming[g].shared if _is_copy(kernel) else 1
             joined = next(
-                (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1]), None
+                (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1] >= least),
+                None,
             )
             if joined is not None:
-                forming[g].ways.append(joined[0])
                 forming[g].shared = joined[1]
-                forming[g].kernels.append(kernel)
-                forming[g].checks |= checks
+                way = joined[0]
                 break
         else:
             g = len(forming)
             way = _way_alone(kernel, ways, registers)
-            forming.append(_Forming([kernel], [way], 0 if way is None else way.most, checks))
+            forming.append(_Forming([], [], 0 if way is None else way.most))
+        for n in [n for n in operands_of(kernel) if n in copies]:
+            copy = copies.pop(n)
+            (own,) = _ways(copy, registers)
+            if way is not None and min(own.most, way.touched.get(n, 0)) >= forming[g].shared:
+                forming[g].put(copy, own)
+                place[n] = g
+            else:
+                forming.insert(0, _Forming([copy], [own], own.most))
+                place = {n: 0, **{other: at + 1 for other, at in place.items()}}
+                g += 1
+        forming[g].put(kernel, way)
+        forming[g].checks |= checks
         for c in kernel.comps:
             place[c] = g
+    forming += [_Forming([copy], [None]) for copy in copies.values()]
     order: list[Kernel] = []
     bands: list[Band] = []
     for group in forming:
@@ -81,6 +104,14 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
         if group.shared and (len(group.kernels) > 1 or summed):
             bands.append(Band(first, len(order), group.shared, frozenset(summed)))
     return Kernels(kernels.function, tuple(order), tuple(bands))
+
+
+def _is_copy(kernel: Kernel) -> bool:
+    """Whether all that is made are whole rows of another array, in another order."""
+    (c, *others) = kernel.comps
+    if others or c.reducer is not None or not isinstance(c.body, sc.Read):
+        return False
+    return c.rank > 2 and c.body.indices[-1:] == (sc.index(c.rank - 1),)
 
 
 def _shared(kernel: Kernel, way: _Rows, group: _Forming) -> int:
@@ -147,6 +178,8 @@ def _ways(kernel: Kernel, registers: Registers) -> list[_Rows]:
     found = contraction(nest, registers)
     ways: list[_Rows] = []
     c = kernel.comps[0]
+    if _is_copy(kernel):  # by as many as the others share (`lower.by_rows`)
+        return [_rows(kernel, False, c.rank - 1, c.extents)]
     batch = nest.loops[:1] if found is None else [x for x in nest.loops[:1] if x in found.batch]
     if batch:
         ways.append(_rows(kernel, False, batch[0].index + 1, c.extents[: c.rank]))

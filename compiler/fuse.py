@@ -20,6 +20,7 @@ from .bands import banded
 from .digits import by_digits
 from .facts import last_number
 from .graph import Comp, Function, Node, operands, postorder
+from .index_order import in_order_of_tables
 from .inline import cost, extract, inline, primitives_only, reads_of
 from .kernels import Kernel, Kernels, is_identity_read
 from .layout import laid_out
@@ -47,7 +48,10 @@ def fuse(fn: Function, registers: Registers) -> Kernels:
     fn = inline(fn)
     if registers.tuning.extraction:
         fn = inline(extract(fn))
-    fn = with_wide_products(laid_out(with_outer_guards(fn, registers), registers))
+    fn = with_outer_guards(fn, registers)
+    if registers.vector_bytes and registers.tuning.bands:
+        fn = in_order_of_tables(fn)
+    fn = with_wide_products(laid_out(fn, registers))
     return Kernels(fn, _grouped(fn, registers))
 
 

@@ -19,10 +19,11 @@ from weakref import WeakKeyDictionary
 from . import ranges
 from . import scalar as sc
 from .artifact import IndexCheck
-from .dims import Dim, dim, provably_positive, strides
+from .dims import Dim, dim, product, provably_positive, strides
 from .dtypes import BOOL, F64, I64, DType
 from .graph import REDUCERS, Comp, Node, operands
 from .instructions import identity
+from .joined_index import nest_along
 from .kernels import Kernel, inside, is_identity_read
 from .loops import (
     Accumulator,
@@ -172,7 +173,19 @@ class _Lowering:
             if k < rank and n in self.extents
         )
         ranged = tuple(n for n in sorted(self.rows(numbers)))
-        return Nest(name, str(head.span), tuple(fills), loops, tuple(body), self.names, ranged)
+        nest = Nest(name, str(head.span), tuple(fills), loops, tuple(body), self.names, ranged)
+        return nest if self.summed else self.by_rows(nest)
+
+    def by_rows(self, nest: Nest) -> Nest:
+        """The nest of a copy, whose reads do not walk a band's rows as one: over them as one."""
+        group = tuple(loop for loop in nest.loops if loop.index < self.shared)
+        if len(group) < 2:
+            return nest
+        number = max(nest.index_names) + 1
+        rows = Loop(number, product(tuple(x.extent for x in group)), group[-1].kind)
+        names = nest.index_names
+        joined = "".join(names[x.index] for x in group)
+        return nest_along(nest, rows, group, distinct({**names, number: joined}))
 
     def rows(self, numbers: dict[Comp, dict[int, int]]) -> frozenset[int]:
         """The indices that count the rows of a band."""

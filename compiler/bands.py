@@ -66,7 +66,9 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
         for g in range(len(forming) - 1, first - 1, -1):
             if checks and forming[g].checks:
                 continue  # of two failures that of the first kernel is reported, wherever it is
-            # a copy is not worth that the others share fewer indices
+            # a copy is not worth that others share fewer indices, or are parted
+            if not _is_copy(kernel) and all(map(_is_copy, forming[g].kernels)):
+                continue
             least = forming[g].shared if _is_copy(kernel) else 1
             joined = next(
                 (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1] >= least),

@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 WORKLOADS = "workload_times"
 #: The sections after the workloads' times, in the page's order; whether for each number of threads.
 SECTIONS = {
+    "second_thread": False,
     "matrix_products": True,
     "elementary_functions": False,
     "eager_operations": False,
@@ -36,7 +37,7 @@ SECTIONS = {
     "peak_memory": False,
 }
 #: What is measured with all threads where it is measured once: a process starts with all its CPUs.
-WITH_ALL = ("start_up", "compile_stages")
+WITH_ALL = ("second_thread", "start_up", "compile_stages")
 THREADS = [1, 2]
 #: What makes NumPy's BLAS take another CPU's kernels, which are slower.
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

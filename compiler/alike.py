@@ -97,35 +97,37 @@ class _Walk:
         self.dims: dict[Dim, Hashable] = {}
         self.walk(kernel)
 
-    def walk(self, x: Any) -> None:
-        kind: Any = type(x)
-        met = self.met
-        if kind is Dim:
-            met.append(self.size(x))
-        elif kind is tuple:
-            met.append(len(x))
-            for y in x:
-                self.walk(y)
-        elif kind is Buffer:
-            self.buffer(x)
-        elif kind is float:
-            met.append(repr(x))  # 0.0 and -0.0 are equal, NaN is not
-        elif (parts := _parts(kind)) is None:
-            met.append(x)
-        elif issubclass(kind, Mapping):
-            met.append(len(x))
-            for y in x.values():
-                self.walk(y)
-        else:
-            if _has_identity(kind):
-                if id(x) in self.numbers:
-                    met.append(("again", self.numbers[id(x)]))
-                    return
-                self.numbers[id(x)] = len(self.numbers)
-            met.append(kind)
-            for name in parts:
-                y = getattr(x, name)
-                self.walk(y - self.outside if kind is InnerRoom and name == "bounds" else y)
+    def walk(self, root: Any) -> None:
+        """Whatever its depth: formulas may be long."""
+        met, stack = self.met, [root]
+        while stack:
+            x = stack.pop()
+            kind: Any = type(x)
+            if kind is Dim:
+                met.append(self.size(x))
+            elif kind is tuple:
+                met.append(len(x))
+                stack += reversed(x)
+            elif kind is Buffer:
+                self.buffer(x)
+                stack.append(x.shape)
+            elif kind is float:
+                met.append(repr(x))  # 0.0 and -0.0 are equal, NaN is not
+            elif (parts := _parts(kind)) is None:
+                met.append(x)
+            elif issubclass(kind, Mapping):
+                met.append(len(x))
+                stack += reversed(x.values())
+            elif id(x) in self.numbers:
+                met.append(("again", self.numbers[id(x)]))
+            else:
+                if _has_identity(kind):
+                    self.numbers[id(x)] = len(self.numbers)
+                met.append(kind)
+                values = [getattr(x, name) for name in parts]
+                if kind is InnerRoom:
+                    values[parts.index("bounds")] -= self.outside
+                stack += reversed(values)
 
     def buffer(self, x: Buffer) -> None:
         if x.space == "band":
@@ -135,7 +137,6 @@ class _Walk:
         else:
             at = self.buffers.setdefault(x, len(self.buffers))
         self.met.append((x.space if x.space in ("band", "block") else "", at, x.dtype))
-        self.walk(x.shape)
 
     def size(self, d: Dim) -> Hashable:
         found = self.dims.get(d)
@@ -178,38 +179,63 @@ def _renamed(walk: _Walk) -> Shared:
     env = {name: named(new) for name, new in names.items()}
     done: dict[Any, Any] = {}
 
+    def is_record(x: Any) -> bool:
+        kind: Any = type(x)
+        return _parts(kind) is not None
+
+    def key_of(x: Any) -> Any:
+        return x if type(x) is Dim or type(x) is Buffer else id(x)
+
+    def inside(x: Any) -> list[Any]:
+        """What `x` is made of, but for what is plain."""
+        kind: Any = type(x)
+        if kind is Buffer or kind is Dim:
+            return []
+        if kind is tuple:
+            values = [*x]
+        elif issubclass(kind, Mapping):
+            values = [*x.values()]
+        else:
+            values = [getattr(x, name) for name in _parts(kind) or ()]
+        return [y for y in values if type(y) is tuple or is_record(y)]
+
+    def renamed(x: Any) -> Any:
+        return done.get(key_of(x), x)
+
     def buffer(x: Buffer) -> Buffer:
         space, position, name = x.space, x.position, x.name
         if space == "band":
             position += further
         elif space != "block":
             position = walk.buffers[x]
-            space, name = "param", f"b{position}"
-        return Buffer(name, x.dtype, of(x.shape), space, position, dim(0))
+            space, name = "param", f"#{position}"  # which no other buffer is called
+        shape = tuple(d.substitute(env) for d in x.shape)
+        return Buffer(name, x.dtype, shape, space, position, dim(0))
 
-    def of(x: Any) -> Any:
+    def made(x: Any) -> Any:
         kind: Any = type(x)
-        if kind is tuple:
-            return tuple([of(y) for y in x])
-        parts = _parts(kind)
-        if parts is None:
-            return x
-        if issubclass(kind, Mapping):
-            return {key: of(y) for key, y in x.items()}
-        key = x if kind is Dim or kind is Buffer else id(x)
-        if key in done:
-            return done[key]
         if kind is Dim:
-            new: Any = x.substitute(env)
-        elif kind is Buffer:
-            new = buffer(x)
-        else:
-            values = {n: getattr(x, n) for n in kind.__dataclass_fields__}
-            values |= {n: of(values[n]) for n in parts}
-            if kind is InnerRoom:
-                values["bounds"] += further
-            new = kind(**values)
-        done[key] = new
-        return new
+            return x.substitute(env)
+        if kind is Buffer:
+            return buffer(x)
+        if kind is tuple:
+            return tuple([renamed(y) for y in x])
+        if issubclass(kind, Mapping):
+            return {key: renamed(y) for key, y in x.items()}
+        values = {n: getattr(x, n) for n in kind.__dataclass_fields__}
+        values |= {n: renamed(values[n]) for n in _parts(kind) or ()}
+        if kind is InnerRoom:
+            values["bounds"] += further
+        return kind(**values)
 
-    return Shared(of(walk.kernel), pointers, tuple(names.values()))
+    stack: list[Any] = [walk.kernel]
+    while stack:
+        x = stack[-1]
+        missing = [y for y in inside(x) if key_of(y) not in done]
+        if missing:
+            stack += missing
+            continue
+        stack.pop()
+        if key_of(x) not in done:
+            done[key_of(x)] = made(x)
+    return Shared(renamed(walk.kernel), pointers, tuple(names.values()))

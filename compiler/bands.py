@@ -14,8 +14,9 @@ from __future__ import annotations
 from . import scalar as sc
 from .dims import Dim, product
 from .graph import REDUCERS, Input, Node
+from .index_order import plain_indices
 from .inline import reads_of
-from .kernels import Band, Kernel, Kernels, operands_of
+from .kernels import Band, Kernel, Kernels
 from .loops import Load, Nest, Reduce, may_fail, postorder, values_of
 from .lower import lone_nest
 from .packed import contraction
@@ -56,12 +57,12 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
     place: dict[Node, int] = {}
     copies: dict[Node, Kernel] = {}  # of what is given: each stands before what first reads it
     for kernel in kernels.kernels:
-        if _is_copy(kernel) and all(isinstance(n, Input) for n in operands_of(kernel)):
+        if _is_copy(kernel) and all(isinstance(n, Input) for n in kernel.operands):
             copies[kernel.comps[0]] = kernel
             continue
         ways = _ways(kernel, registers)
         checks = bool(ways) and may_fail(lone_nest(kernel))
-        first = max((place[n] for n in operands_of(kernel) if n in place), default=0)
+        first = max((place[n] for n in kernel.operands if n in place), default=0)
         way: _Rows | None
         for g in range(len(forming) - 1, first - 1, -1):
             if checks and forming[g].checks:
@@ -69,7 +70,7 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
             # a copy is not worth that others share fewer indices, or are parted
             if not _is_copy(kernel) and all(map(_is_copy, forming[g].kernels)):
                 continue
-            least = forming[g].shared if _is_copy(kernel) else 1
+            least = max(1, forming[g].shared) if _is_copy(kernel) else 1
             joined = next(
                 (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1] >= least),
                 None,
@@ -82,10 +83,15 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
             g = len(forming)
             way = _way_alone(kernel, ways, registers)
             forming.append(_Forming([], [], 0 if way is None else way.most))
-        for n in [n for n in operands_of(kernel) if n in copies]:
+        for n in [n for n in kernel.operands if n in copies]:
             copy = copies.pop(n)
             (own,) = _ways(copy, registers)
-            if way is not None and min(own.most, way.touched.get(n, 0)) >= forming[g].shared:
+            shared = forming[g].shared
+            if (
+                way is not None
+                and min(own.most, way.touched.get(n, 0)) >= shared
+                and own.extents[:shared] == way.extents[:shared]
+            ):
                 forming[g].put(copy, own)
                 place[n] = g
             else:
@@ -109,11 +115,12 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
 
 
 def _is_copy(kernel: Kernel) -> bool:
-    """Whether all that is made are whole rows of another array, in another order."""
+    """Whether all that is made are whole rows of another array, in some order."""
     (c, *others) = kernel.comps
-    if others or c.reducer is not None or not isinstance(c.body, sc.Read):
+    if others or c.reducer is not None or c.rank < 3 or not isinstance(c.body, sc.Read):
         return False
-    return c.rank > 2 and c.body.indices[-1:] == (sc.index(c.rank - 1),)
+    order = plain_indices(c.body)
+    return order is not None and order[-1:] == (c.rank - 1,)
 
 
 def _shared(kernel: Kernel, way: _Rows, group: _Forming) -> int:
@@ -122,7 +129,7 @@ def _shared(kernel: Kernel, way: _Rows, group: _Forming) -> int:
     made = group.made()
     shared = min(way.most, group.shared)
     gain = False
-    for n in operands_of(kernel):
+    for n in kernel.operands:
         if n in made:
             maker = made[n]
             if maker is None or maker.summed:

@@ -68,7 +68,7 @@ def _summed_in_order(c: Comp, turned: set[Comp]) -> Comp:
     if c.reducer is None or c.reducer.startswith("arg") or c.target is not None:
         return c
     for r in reads_of(c):
-        found = _indices(r) if r.tensor in turned else None
+        found = plain_indices(r) if r.tensor in turned else None
         if found is not None:
             summed = [k for k in found if k >= c.rank]
             order = [*range(c.rank), *summed, *(k for k in c.reduced if k not in summed)]
@@ -85,7 +85,7 @@ def _order(c: Comp, is_result: bool, turned: set[Comp]) -> _Order | None:
     elif is_result:
         return None
     else:
-        orders = {_indices(r) for r in reads_of(c) if r.tensor in turned}
+        orders = {plain_indices(r) for r in reads_of(c) if r.tensor in turned}
         wanted = orders.pop() if len(orders) == 1 else None
     if wanted is None:
         return None
@@ -98,7 +98,7 @@ def _of_a_table(c: Comp) -> _Order | None:
     """The indices of `c` as they come in the table that a row of it sums up; where the first that
     comes too late is one of all that it is summed from."""
     for r in reads_of(c):
-        found = _indices(r)
+        found = plain_indices(r)
         if found is None or not _is_summed_table(c, r):
             continue
         own = tuple(k for k in found if k < c.rank)
@@ -109,7 +109,7 @@ def _of_a_table(c: Comp) -> _Order | None:
     return None
 
 
-def _indices(r: sc.Read) -> _Order | None:
+def plain_indices(r: sc.Read) -> _Order | None:
     """Those of a read at plain, different indices."""
     found = [sc.indices_of(at) for at in r.indices]
     plain = all(len(x) == 1 and at is sc.index(*x) for x, at in zip(found, r.indices, strict=True))
@@ -127,7 +127,7 @@ def _with_batch_first(c: Comp) -> Comp:
         batch.append(len(batch))
 
     def rule(x: Scalar) -> Scalar:
-        found = _indices(x) if isinstance(x, sc.Read) else None
+        found = plain_indices(x) if isinstance(x, sc.Read) else None
         if not isinstance(x, sc.Read) or found is None or not set(batch) <= set(found):
             return x
         order = (*batch, *(k for k in found if k not in batch))
@@ -160,7 +160,7 @@ def _sums_table(c: Comp) -> bool:
 
 def _is_summed_table(c: Comp, r: sc.Read) -> bool:
     """Whether `r` reads a table that `c` sums up."""
-    found = _indices(r)
+    found = plain_indices(r)
     return (
         found is not None
         and isinstance(r.tensor, Comp)

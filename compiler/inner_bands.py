@@ -21,7 +21,7 @@ from . import scalar as sc
 from .dims import Dim, product
 from .graph import REDUCERS, Comp, Node, operands
 from .inline import reads_of
-from .kernels import Band, Inner, Kernel, Kernels, operands_of
+from .kernels import Band, Inner, Kernel, Kernels
 from .loops import Reduce, may_fail
 from .lower import InnerIndex, inner_nest, lone_nest
 from .packed import contraction
@@ -31,31 +31,36 @@ from .tile import Registers
 
 _TYPICAL = 512  # of a named dim, to compare sizes
 
+WINDOW = 256
+"""Kernels among which those of a band of inner kernels alone are sought: the time that takes grows
+with the square of their number."""
+
 
 def with_inner(kernels: Kernels, registers: Registers) -> Kernels:
     """The bands with their inner kernels; or, where none has any, bands of inner kernels alone."""
-    formed = {band: _best(kernels, band, registers) for band in kernels.bands}
+    known: dict[tuple[Kernel, InnerIndex, int], bool] = {}
+    formed = {band: _best(kernels, band, registers, known) for band in kernels.bands}
     found = {band: best for band, best in formed.items() if best is not None}
     if found:
         return _arranged(kernels, found)
-    while found := _apart(kernels, registers):
-        kernels = _arranged(kernels, found)
+    stretches = [(0, len(kernels.kernels), WINDOW)]
+    while stretches:
+        first, last, window = stretches.pop()
+        end = min(last, first + window)
+        summed = frozenset(k for band in kernels.bands for k in band.summed if first <= k < end)
+        stretch = Band(first, end, 0, summed)
+        best = _best(kernels, stretch, registers, known)
+        if best is None:
+            stretches += [(first + window // 2, last, window)] if end < last else []
+            continue
+        changed = _arranged(kernels, {stretch: best})
+        made = next(b for b in changed.bands if b.inner and first <= b.first < end)
+        if made.last == end < last:  # there may be more of them
+            stretches.append((first, last, 2 * window))
+            continue
+        kernels = changed
+        stretches += [(made.last, last, WINDOW), (first, made.first, WINDOW)]
     return kernels
-
-
-def _apart(kernels: Kernels, registers: Registers) -> dict[Band, _Forming]:
-    """The best inner kernels in each stretch of kernels outside those that are there already."""
-    inner = [band for band in kernels.bands if band.inner is not None]
-    summed = frozenset(k for band in kernels.bands for k in band.summed)
-    starts = (0, *(band.last for band in inner))
-    ends = (*(band.first for band in inner), len(kernels.kernels))
-    found: dict[Band, _Forming] = {}
-    for first, last in zip(starts, ends, strict=True):
-        stretch = Band(first, last, 0, summed.intersection(range(first, last)))
-        best = _best(kernels, stretch, registers)
-        if best is not None:
-            found[stretch] = best
-    return found
 
 
 def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
@@ -89,8 +94,14 @@ def _arranged(kernels: Kernels, found: Mapping[Band, _Forming]) -> Kernels:
     return replace(kernels, kernels=tuple(kernel for _, kernel in order), bands=tuple(bands))
 
 
-def _best(kernels: Kernels, band: Band, registers: Registers) -> _Forming | None:
-    """The inner kernels that spare most, begun with each kernel in turn."""
+def _best(
+    kernels: Kernels,
+    band: Band,
+    registers: Registers,
+    known: dict[tuple[Kernel, InnerIndex, int], bool],
+) -> _Forming | None:
+    """The inner kernels that spare most, begun with each kernel in turn; `known` is for all
+    calls."""
     own = kernels.kernels[band.first : band.last]
     seeds = [
         k
@@ -101,11 +112,11 @@ def _best(kernels: Kernels, band: Band, registers: Registers) -> _Forming | None
     read_after = set(kernels.function.outputs)
     for k, kernel in enumerate(kernels.kernels):
         if k not in band:
-            read_after.update(operands_of(kernel))
+            read_after.update(kernel.operands)
     # first by what indices say, which is quick and mostly enough
     best: _Forming | None = None
     for check in (None, registers):
-        able = _Able(band.shared, kernels.function.outputs, check)
+        able = _Able(band.shared, kernels.function.outputs, check, known)
         # sums in parts are more exact: they become inner ones only where that spares a table
         every = [
             _formed(kernels, band, seed, sums, able, read_after)
@@ -164,7 +175,7 @@ class _Forming:
     def put(self, kernel: Kernel, how: InnerIndex | None) -> None:
         if how is not None:
             self.inner[kernel] = how
-        elif operands_of(kernel).keys() & self.made.keys():
+        elif kernel.operands.keys() & self.made.keys():
             self.after.append(kernel)
         else:
             self.before.append(kernel)
@@ -181,7 +192,7 @@ def _formed(
     own = kernels.kernels[band.first : band.last]
     extents = own[seed].comps[0].extents[: band.shared + 1]
     for k, kernel in enumerate(own):
-        starts, reads = k == seed, operands_of(kernel).keys()
+        starts, reads = k == seed, kernel.operands.keys()
         hows: list[tuple[Kernel, InnerIndex | None]] = [(kernel, None)]
         is_sum = k + band.first in band.summed
         if (starts or reads & forming.made.keys()) and (with_sums or not is_sum):
@@ -196,7 +207,7 @@ def _formed(
             forming.put(x, how)
     if not band.shared and not any(_sums_rows(kernel, forming) for kernel in forming.inner):
         return forming
-    outside = read_after.union(*map(operands_of, (*forming.before, *forming.after)))
+    outside = read_after.union(*(k.operands for k in (*forming.before, *forming.after)))
     for n, how in forming.made.items():
         if how == "output" and n not in outside and len(n.shape) > band.shared + 1:
             size = product(n.shape[band.shared :])
@@ -218,9 +229,14 @@ def _sums_rows(kernel: Kernel, forming: _Forming) -> bool:
 class _Able:
     """How kernels can take part; what does not depend on the others is kept."""
 
-    def __init__(self, shared: int, outputs: tuple[Node, ...], check: Registers | None) -> None:
-        self.shared, self.outputs, self.check = shared, outputs, check
-        self.known: dict[tuple[Kernel, InnerIndex], bool] = {}
+    def __init__(
+        self,
+        shared: int,
+        outputs: tuple[Node, ...],
+        check: Registers | None,
+        known: dict[tuple[Kernel, InnerIndex, int], bool],
+    ) -> None:
+        self.shared, self.outputs, self.check, self.known = shared, outputs, check, known
 
     def ways(
         self, kernel: Kernel, extents: tuple[Dim, ...], made: dict[Node, InnerIndex | None]
@@ -272,9 +288,10 @@ class _Able:
                     return False
         if self.check is None:
             return True
-        if (kernel, how) not in self.known:
-            self.known[kernel, how] = self.fits(kernel, how, self.check)
-        return self.known[kernel, how]
+        key = kernel, how, shared
+        if key not in self.known:
+            self.known[key] = self.fits(kernel, how, self.check)
+        return self.known[key]
 
     def may_fail(self, kernel: Kernel) -> bool:
         return self.check is not None and may_fail(lone_nest(kernel))

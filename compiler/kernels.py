@@ -6,6 +6,9 @@ Left to others: what belongs together (`fuse`), where results live (`plan`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+
 from . import scalar as sc
 from .graph import Comp, Function, Input, Node, operands
 from .inline import reads_of
@@ -27,6 +30,12 @@ class Kernel:
 
     comps: tuple[Comp, ...]
     rows: int | None = None
+
+    @cached_property
+    def operands(self) -> Mapping[Node, None]:
+        """What the kernel reads that it does not make, in order."""
+        found = dict.fromkeys(n for c in self.comps for n in operands(c))
+        return {n: None for n in found if n not in self.comps}
 
 
 @dataclass(frozen=True)
@@ -107,12 +116,6 @@ class Kernels:
             lines.append(f"kernel {k}{sums}{walk}:")
             lines += ["    " + line for c in kernel.comps for line in comp_text(c).split("\n")]
         return "\n".join(lines) + "\n"
-
-
-def operands_of(kernel: Kernel) -> dict[Node, None]:
-    """What a kernel reads that it does not make, in order."""
-    found = dict.fromkeys(n for c in kernel.comps for n in operands(c))
-    return {n: None for n in found if n not in kernel.comps}
 
 
 def is_along(c: Comp, kernel: Kernel) -> bool:

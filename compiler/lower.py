@@ -177,10 +177,12 @@ class _Lowering:
         return nest if self.summed else self.by_rows(nest)
 
     def by_rows(self, nest: Nest) -> Nest:
-        """The nest of a copy, whose reads do not walk a band's rows as one: over them as one."""
+        """The nest over a band's rows as one index. That of a copy is not, whose reads do not walk
+        them as one."""
         group = tuple(loop for loop in nest.loops if loop.index < self.shared)
         if len(group) < 2:
             return nest
+        assert all(isinstance(s, Store) for s in nest.body)
         number = max(nest.index_names) + 1
         rows = Loop(number, product(tuple(x.extent for x in group)), group[-1].kind)
         names = nest.index_names

@@ -198,3 +198,38 @@ def f(x: f64[n], a: i64[k], y: f64[m], b: i64[k]) -> (f64[k], f64[k]):
         f(np.ones(2), fine, np.ones(3), np.array([0, 5]))
     with pytest.raises(tdsl.OutOfRangeError, match=r"index 5 .* of x, whose size is 2"):
         f(np.ones(2), np.array([0, 5]), np.ones(3), np.array([0, 7]))
+
+
+def test_names_that_shared_code_could_have_itself() -> None:
+    """What a user calls a value in a band is nothing to what shared code calls its operands."""
+    for name in ("b{k}", "p{k}", "n{k}", "out{k}"):
+        first, second, third = (name.format(k=k) for k in range(3))
+        f = tdsl.compile(f"""
+def f(x: f64[b, s, d], y: f64[c, t, e], u: f64[b, s, d], w: f64[c, t, e]):
+    {first}[i, j, k] = sum[l](x[i, j, l] * x[i, k, l])
+    {second} = softmax({first}, dim=2)
+    {third}[i, j, k] = sum[l]({second}[i, j, l] * u[i, l, k])
+    q0[i, j, k] = sum[l](y[i, j, l] * y[i, k, l])
+    q1 = softmax(q0, dim=2)
+    q2[i, j, k] = sum[l](q1[i, j, l] * w[i, l, k])
+    return {third}, q2
+""").f
+        fn = _of(f)
+        assert len(_shared(fn)) == 2
+        arrays = drawn(fn, {"b": 2, "s": 5, "d": 3, "c": 3, "t": 6, "e": 4})
+        with fn.scope.active():
+            native = Native(fn)
+        for got, want in zip(native(*arrays), interpret(fn, arrays), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_long_formulas() -> None:
+    """Longer than Python's stack is deep."""
+
+    def lines(x: str) -> str:
+        return "".join(f"    {x} = sin({x}) * {1 + k / 7} + {x}\n" for k in range(400))
+
+    head = "def f(x: f64[n], y: f64[m]) -> (f64[n], f64[m]):\n"
+    f = tdsl.compile(f"{head}{lines('x')}{lines('y')}    return x, y\n").f
+    x, y = f(np.ones(3), np.ones(5))
+    assert x[0] == y[0] == np.asarray(y).max()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import tdsl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tdsl.compiler import emit_inner
+from tdsl.compiler import emit_inner, inner_bands
+from tdsl.compiler import scalar as sc
+from tdsl.compiler.dtypes import F64, I64
 from tdsl.compiler.index_order import in_order_of_tables
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.pipeline import differentiated, simplified
 
-from .native_functions import Native, drawn
+from .native_functions import Native, agrees, at, comp, drawn, function, op, param
 
 SIZE = {"e": "b", "f": "g", "i": "s", "j": "t", "c": "d"}
 
@@ -104,3 +107,60 @@ def test_copies_are_of_one_head(blocks: None) -> None:
     plan = tdsl.compile(attention(["eifc", "ejfc", "ejfc", "efij", "eifc"])).f.plan()
     lines = [line for line in plan.split("\n") if line.startswith("  t") and " f64[" in line]
     assert all("bytes for each" in line for line in lines if ", d]" in line), plan
+
+
+def test_of_some_of_a_batch() -> None:
+    """Operands are longer than what is made of them."""
+    f = tdsl.compile("""
+def f(q: f64[b, s, g, d], k: f64[b, t, g, d], v: f64[b, t, g, d]) -> f64[b-1, s, g, d]:
+    a[e, f, i, j] = sum[c](q[e, i, f, c] * k[e, j, f, c]) for e in 0:b-1
+    w = softmax(a, dim=3)
+    o[e, i, f, c] = sum[j](w[e, f, i, j] * v[e, j, f, c]) for e in 0:b-1
+    return o
+""").f
+    fn = simplified(f.graph())
+    arrays = drawn(fn, {"b": 3, "s": 4, "t": 6, "g": 2, "d": 5})
+    np.testing.assert_allclose(f(*arrays), interpret(fn, arrays)[0], rtol=1e-12)
+
+
+def test_rows_at_computed_places_are_no_copy() -> None:
+    q = param("q", 0, ["b", "g", "s", "d"], F64)
+    x = param("x", 1, ["r", "g", "t", "d"], F64)
+    v = param("v", 3, ["b", "g", "t", "d"], F64)
+    p = param("p", 2, ["b"], I64)
+    shape = ["b", "g", "s", "t"]
+    k = comp(at(x, sc.read(p, [sc.index(0)]), 1, 2, 3), ["b", "g", "t", "d"], 4)
+    a = comp(op("mul", at(q, 0, 1, 2, 4), at(k, 0, 1, 3, 4)), [*shape, "d"], 4, "sum")
+    m = comp(at(a, 0, 1, 2, 3), shape, 3, "max")
+    w = comp(op("exp", op("sub", at(a, 0, 1, 2, 3), at(m, 0, 1, 2))), shape, 4)
+    z = comp(at(w, 0, 1, 2, 3), shape, 3, "sum")
+    share = op("div", at(w, 0, 1, 2, 4), at(z, 0, 1, 2))
+    o = comp(op("mul", share, at(v, 0, 1, 4, 3)), ["b", "g", "s", "d", "t"], 4, "sum")
+    draw = np.random.default_rng(0).standard_normal
+    given = (draw((2, 3, 4, 3)), draw((4, 3, 5, 3)), np.array([1, 3]), draw((2, 3, 5, 3)))
+    agrees(function([q, x, p, v], o), given)
+
+
+def test_heads_of_many_arrays_are_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for them once more after each would take the square of their number."""
+    looked: list[object] = []
+    best = inner_bands._best
+
+    def counted(*args: Any) -> Any:
+        looked.append(args)
+        return best(*args)
+
+    monkeypatch.setattr(inner_bands, "_best", counted)
+    counts = []
+    for many in (3, 6):
+        params = ", ".join(f"q{k}: f64[s{k}, d], v{k}: f64[s{k}, d]" for k in range(many))
+        lines = "".join(
+            f"    o{k} = softmax(q{k} @ transpose(v{k}), dim=1) @ v{k}\n" for k in range(many)
+        )
+        total = " + ".join(f"sum(exp(-o{k}**2))" for k in range(many))
+        f = tdsl.compile(f"def f({params}) -> f64:\n{lines}    return {total}\n").f
+        looked.clear()
+        text = f.ir("kernels")
+        assert text.count("some rows of large tables") == many
+        counts.append(len(looked))
+    assert counts[1] <= 2 * counts[0] + 2

@@ -40,7 +40,7 @@ from .fork_join import up
 from .frame import Frame, Target
 from .instructions import I64
 from .llvm_vector import constant
-from .loops import Buffer, Loop, Nest
+from .loops import Buffer, Loop, Nest, may_fail
 from .microkernel import counted, minimum
 from .packed import Contraction
 from .plan import MOST_PARTS
@@ -257,8 +257,10 @@ class _Whole(RowsInParts):
         self.size(band.row_bytes)
 
         def ended(parts: ir.Value) -> None:
-            for end in code.ends:
-                b.call(end, [*common, none, parts])
+            for end, nest in zip(code.ends, band.ends, strict=True):
+                status = b.call(end, [*common, none, parts])
+                if may_fail(nest):
+                    self.leave(status)
             b.ret(none)
 
         is_cheap = b.not_(is_dear(b, self.size, band))

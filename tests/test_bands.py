@@ -215,3 +215,16 @@ def test_the_next_rows_are_asked_for_where_most_is_computed(programs: Any) -> No
     assert not any("ahead:" in k for k in _kernels(programs["f32"].logistic)), (
         "little to hide behind"
     )
+
+
+def test_what_follows_a_sum_in_parts_may_fail() -> None:
+    """It is computed when all parts are done, and its indices are checked then."""
+    f = tdsl.compile("""
+def f(x: f64[n, m], y: f64[k], at: i64[1]) -> f64:
+    return sum(tanh(x)) + y[at[0]]
+""").f
+    for rows in (0, 1, 50, 20_000):
+        x = np.ones((rows, 20))
+        assert f(x, np.ones(3), np.array([2])) == pytest.approx(1 + np.tanh(x).sum())
+        with pytest.raises(tdsl.OutOfRangeError, match="index 8"):
+            f(x, np.ones(3), np.array([8]))

@@ -27,6 +27,7 @@ def command_line() -> None:
         # until 3.12 Python makes a RuntimeError of an interrupt while a class is made
         if not interrupts:
             raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # said once
         print("tdsl: interrupted", file=sys.stderr)
         status = _INTERRUPTED
     if status == _INTERRUPTED:

@@ -7,11 +7,14 @@ the program or its call is wrong or a check failed, 2 for a wrong command line, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,12 +51,27 @@ example:
 """
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Who presses Ctrl-C twice is told once."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     try:
         return _run(argv)
     except KeyboardInterrupt:
-        print("tdsl: interrupted", file=sys.stderr)
+        with _without_interrupts():
+            print("tdsl: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has left: nothing more to say, at exit neither

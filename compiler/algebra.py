@@ -18,7 +18,7 @@ from . import scalar as sc
 from .conditions import conjuncts
 from .dims import Dim, dim, provably_positive
 from .facts import decide, is_shifted_sum
-from .graph import Comp, Node, comp
+from .graph import Comp, Node, comp, over_indices
 from .ranges import ALWAYS, may_stand_apart
 from .scalar import Affine, Scalar
 
@@ -60,16 +60,8 @@ def _same_along(node: Comp) -> Comp | None:
     if any(sc.as_affine(at) is None for r in sc.reads([node.body]) for at in r.indices):
         return None
     kept = [k for k in range(node.rank) if k not in free]
-    at = {k: sc.index(n) for n, k in enumerate([*kept, *node.reduced])}
     names = node.index_names
-    once = comp(
-        sc.substitute_indices(node.body, at),
-        [node.extents[k] for k in at],
-        len(kept),
-        node.reducer,
-        index_names=[names[k] for k in at if k < len(names)] if names else (),
-        span=node.span,
-    )
+    once = over_indices(node, [*kept, *node.reduced], len(kept))
     return comp(
         sc.read(once, [sc.index(k) for k in kept]),
         node.shape,
@@ -234,14 +226,4 @@ def _scaled(
 def _without_indices(node: Comp, free: list[int], body: Scalar, name: str | None = None) -> Comp:
     """The reduction of `body` over the other indices."""
     kept = [k for k in range(len(node.extents)) if k not in free]
-    at: dict[int, Scalar] = {k: sc.index(n) for n, k in enumerate(kept)}
-    names = node.index_names
-    return comp(
-        sc.substitute_indices(body, at),
-        [node.extents[k] for k in kept],
-        node.rank,
-        node.reducer if len(kept) > node.rank else None,
-        name=name,
-        index_names=[names[k] for k in kept if k < len(names)] if names else (),
-        span=node.span,
-    )
+    return over_indices(node, kept, node.rank, body=body, name=name)

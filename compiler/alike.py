@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -23,8 +24,9 @@ from .loops import Apply, Buffer, Nest
 from .packed import Contraction
 from .plan import InnerRoom
 from .records import dataclass
+from .schedule import Schedule
 
-WORTH_SHARING = 100
+WORTH_SHARING = 150
 """Things that a kernel is made of, from which on a call of shared code costs little beside it."""
 
 Kernel = Nest | Contraction | BandNest
@@ -49,8 +51,9 @@ class Use:
     sizes: tuple[str, ...]
 
 
-def uses(kernels: Sequence[Kernel], outside: int) -> tuple[Use | None, ...]:
-    """`outside`: how many pointers the entry's table has."""
+def uses(program: Schedule) -> tuple[Use | None, ...]:
+    kernels, fn = program.nests, program.program.kernels.function
+    outside = len(fn.params) + len(fn.outputs)  # pointers of the entry's table
     outlines = [_outline(k) for k in kernels]
     often = {x for x, count in Counter(outlines).items() if count > 1}
     walks = [
@@ -103,31 +106,24 @@ class _Walk:
         while stack:
             x = stack.pop()
             kind: Any = type(x)
+            content = _content(x)
             if kind is Dim:
                 met.append(self.size(x))
-            elif kind is tuple:
-                met.append(len(x))
-                stack += reversed(x)
-            elif kind is Buffer:
-                self.buffer(x)
-                stack.append(x.shape)
             elif kind is float:
                 met.append(repr(x))  # 0.0 and -0.0 are equal, NaN is not
-            elif (parts := _parts(kind)) is None:
+            elif content is None:
                 met.append(x)
-            elif issubclass(kind, Mapping):
-                met.append(len(x))
-                stack += reversed(x.values())
             elif id(x) in self.numbers:
                 met.append(("again", self.numbers[id(x)]))
             else:
-                if _has_identity(kind):
+                if kind is Buffer:
+                    self.buffer(x)
+                elif kind is InnerRoom:
+                    met.append(x.bounds - self.outside)
+                elif _has_identity(kind):
                     self.numbers[id(x)] = len(self.numbers)
-                met.append(kind)
-                values = [getattr(x, name) for name in parts]
-                if kind is InnerRoom:
-                    values[parts.index("bounds")] -= self.outside
-                stack += reversed(values)
+                met += [kind, len(content)]
+                stack += reversed(content)
 
     def buffer(self, x: Buffer) -> None:
         if x.space == "band":
@@ -154,19 +150,33 @@ class _Walk:
 
 @cache
 def _has_identity(kind: Any) -> bool:
-    return bool(kind.__eq__ is object.__eq__)
+    return _fields(kind) is not None and kind.__eq__ is object.__eq__
 
 
 @cache
-def _parts(kind: Any) -> tuple[str, ...] | None:
-    """The fields of a record that make it what it is; None of what is no record."""
-    if issubclass(kind, Mapping):
-        return ()
-    fields = None if kind is DType else getattr(kind, "__dataclass_fields__", None)
+def _fields(kind: Any) -> tuple[str, ...] | None:
+    """The fields that make a record what it is, but for those that depend on where it stands; None
+    of what is no record."""
+    if kind is DType or kind is Dim:
+        return None
+    if kind is Buffer:
+        return ("shape",)
+    fields = getattr(kind, "__dataclass_fields__", None)
     if fields is None:
         return None
-    only_names = {"source", "index_names"} | (set() if kind is Apply else {"name"})
-    return tuple(name for name in fields if name not in only_names)
+    others = {"source", "index_names", "bounds"} | (set() if kind is Apply else {"name"})
+    return tuple(name for name in fields if name not in others)
+
+
+def _content(x: Any) -> Sequence[Any] | None:
+    """What `x` is made of; None of what is met as it is."""
+    if type(x) is tuple:
+        return x
+    if isinstance(x, Mapping):
+        return [*x.values()]
+    kind: Any = type(x)
+    fields = _fields(kind)
+    return None if fields is None else [getattr(x, name) for name in fields]
 
 
 # --------------------------------------------------------------------------- the kernel for all
@@ -177,65 +187,36 @@ def _renamed(walk: _Walk) -> Shared:
     pointers, further = len(walk.buffers), len(walk.buffers) - walk.outside
     names = {name: f"n{k}" for name, k in walk.sizes.items()}
     env = {name: named(new) for name, new in names.items()}
-    done: dict[Any, Any] = {}
+    done: dict[int, Any] = {}  # by identity, which the kernel keeps
 
-    def is_record(x: Any) -> bool:
-        kind: Any = type(x)
-        return _parts(kind) is not None
-
-    def key_of(x: Any) -> Any:
-        return x if type(x) is Dim or type(x) is Buffer else id(x)
-
-    def inside(x: Any) -> list[Any]:
-        """What `x` is made of, but for what is plain."""
-        kind: Any = type(x)
-        if kind is Buffer or kind is Dim:
-            return []
-        if kind is tuple:
-            values = [*x]
-        elif issubclass(kind, Mapping):
-            values = [*x.values()]
-        else:
-            values = [getattr(x, name) for name in _parts(kind) or ()]
-        return [y for y in values if type(y) is tuple or is_record(y)]
-
-    def renamed(x: Any) -> Any:
-        return done.get(key_of(x), x)
-
-    def buffer(x: Buffer) -> Buffer:
-        space, position, name = x.space, x.position, x.name
-        if space == "band":
-            position += further
-        elif space != "block":
-            position = walk.buffers[x]
-            space, name = "param", f"#{position}"  # which no other buffer is called
-        shape = tuple(d.substitute(env) for d in x.shape)
-        return Buffer(name, x.dtype, shape, space, position, dim(0))
+    def now(x: Any) -> Any:
+        return x.substitute(env) if type(x) is Dim else done.get(id(x), x)
 
     def made(x: Any) -> Any:
         kind: Any = type(x)
-        if kind is Dim:
-            return x.substitute(env)
-        if kind is Buffer:
-            return buffer(x)
+        content = [now(y) for y in _content(x) or ()]
         if kind is tuple:
-            return tuple([renamed(y) for y in x])
-        if issubclass(kind, Mapping):
-            return {key: renamed(y) for key, y in x.items()}
-        values = {n: getattr(x, n) for n in kind.__dataclass_fields__}
-        values |= {n: renamed(values[n]) for n in _parts(kind) or ()}
+            return tuple(content)
+        if isinstance(x, Mapping):
+            return dict(zip(x, content, strict=True))
+        changed = dict(zip(_fields(kind) or (), content, strict=True))
         if kind is InnerRoom:
-            values["bounds"] += further
-        return kind(**values)
+            changed["bounds"] = x.bounds + further
+        if kind is Buffer and x.space == "band":
+            changed["position"] = x.position + further
+        elif kind is Buffer and x.space != "block":
+            number = walk.buffers[x]
+            changed |= {"space": "param", "position": number, "offset": dim(0)}
+            changed["name"] = f"#{number}"  # which no other buffer is called
+        return replace(x, **changed)
 
     stack: list[Any] = [walk.kernel]
     while stack:
         x = stack[-1]
-        missing = [y for y in inside(x) if key_of(y) not in done]
+        missing = [y for y in _content(x) or () if _content(y) is not None and id(y) not in done]
         if missing:
             stack += missing
-            continue
-        stack.pop()
-        if key_of(x) not in done:
-            done[key_of(x)] = made(x)
-    return Shared(renamed(walk.kernel), pointers, tuple(names.values()))
+        else:
+            stack.pop()
+            done[id(x)] = done[id(x)] if id(x) in done else made(x)
+    return Shared(now(walk.kernel), pointers, tuple(names.values()))

@@ -55,9 +55,11 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
     """The bands of a CPU."""
     forming: list[_Forming] = []
     place: dict[Node, int] = {}
-    copies: dict[Node, Kernel] = {}  # of what is given: each stands before what first reads it
+    copies: dict[Node, Kernel] = {}  # of what is given: each stands before what first reads it,
+    apart: list[Kernel] = []  # or, where it cannot share that one's rows, before all others
     for kernel in kernels.kernels:
-        if _is_copy(kernel) and all(isinstance(n, Input) for n in kernel.operands):
+        is_copy = _is_copy(kernel)
+        if is_copy and all(isinstance(n, Input) for n in kernel.operands):
             copies[kernel.comps[0]] = kernel
             continue
         ways = _ways(kernel, registers)
@@ -68,16 +70,15 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
             if checks and forming[g].checks:
                 continue  # of two failures that of the first kernel is reported, wherever it is
             # a copy is not worth that others share fewer indices, or are parted
-            if not _is_copy(kernel) and all(map(_is_copy, forming[g].kernels)):
+            if not is_copy and all(map(_is_copy, forming[g].kernels)):
                 continue
-            least = max(1, forming[g].shared) if _is_copy(kernel) else 1
+            least = max(1, forming[g].shared) if is_copy else 1
             joined = next(
                 (w for w in ((w, _shared(kernel, w, forming[g])) for w in ways) if w[1] >= least),
                 None,
             )
             if joined is not None:
-                forming[g].shared = joined[1]
-                way = joined[0]
+                way, forming[g].shared = joined
                 break
         else:
             g = len(forming)
@@ -86,23 +87,16 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
         for n in [n for n in kernel.operands if n in copies]:
             copy = copies.pop(n)
             (own,) = _ways(copy, registers)
-            shared = forming[g].shared
-            if (
-                way is not None
-                and min(own.most, way.touched.get(n, 0)) >= shared
-                and own.extents[:shared] == way.extents[:shared]
-            ):
+            if way is not None and _goes_along(own, way.touched.get(n, 0), way, forming[g].shared):
                 forming[g].put(copy, own)
                 place[n] = g
             else:
-                forming.insert(0, _Forming([copy], [own], own.most))
-                place = {n: 0, **{other: at + 1 for other, at in place.items()}}
-                g += 1
+                apart.append(copy)
         forming[g].put(kernel, way)
         forming[g].checks |= checks
         for c in kernel.comps:
             place[c] = g
-    forming += [_Forming([copy], [None]) for copy in copies.values()]
+    forming[:0] = [_Forming([copy], [None]) for copy in (*apart, *copies.values())]
     order: list[Kernel] = []
     bands: list[Band] = []
     for group in forming:
@@ -112,6 +106,11 @@ def banded(kernels: Kernels, registers: Registers) -> Kernels:
         if group.shared and (len(group.kernels) > 1 or summed):
             bands.append(Band(first, len(order), group.shared, frozenset(summed)))
     return Kernels(kernels.function, tuple(order), tuple(bands))
+
+
+def _goes_along(copy: _Rows, read: int, way: _Rows, shared: int) -> bool:
+    """Whether a copy that is read by so many leading indices can share these of its reader's."""
+    return min(copy.most, read) >= shared and copy.extents[:shared] == way.extents[:shared]
 
 
 def _is_copy(kernel: Kernel) -> bool:

@@ -389,6 +389,29 @@ def _alike(node: Comp, body: Scalar, target: Sequence[Scalar] | None, variable: 
     )
 
 
+def over_indices(
+    node: Comp,
+    numbers: Sequence[int],
+    rank: int,
+    *,
+    body: Scalar | None = None,
+    name: str | None = None,
+) -> Comp:
+    """`node`, or what has `body` in its place, over these of its indices in this order, of which
+    the first `rank` are the output's: reduced as `node` is, if there are others."""
+    at: dict[int, Scalar] = {k: sc.index(n) for n, k in enumerate(numbers)}
+    names = node.index_names
+    return comp(
+        sc.substitute_indices(node.body if body is None else body, at),
+        [node.extents[k] for k in numbers],
+        rank,
+        node.reducer if len(numbers) > rank else None,
+        name=name,
+        index_names=[names[k] for k in numbers if k < len(names)] if names else (),
+        span=node.span,
+    )
+
+
 def identity_read(node: Node) -> Scalar:
     """`node[i, j, …]` at indices 0, 1, …"""
     return sc.read(node, [sc.index(k) for k in range(len(node.shape))])

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from . import scalar as sc
-from .graph import Comp, Function, Node, comp, postorder, with_body, with_operands
+from .graph import Comp, Function, Node, comp, over_indices, postorder, with_body, with_operands
 from .inline import is_no_larger, reads_of
+from .pairs import are_rows, sides_of_pairs
 from .scalar import Scalar
 
 _Order = tuple[int, ...]
@@ -25,11 +26,11 @@ _Order = tuple[int, ...]
 
 def in_order_of_tables(fn: Function) -> Function:
     turned: dict[Node, tuple[Comp, _Order]] = {}
+    firsts: set[Comp] = set()  # what is read in place of those
     done: dict[Node, Node] = {}
     results = set(fn.outputs)
     for node in postorder(fn.outputs):
         out = _reading_turned(with_operands(node, done), turned)
-        firsts = {first for first, _ in turned.values()}
         if isinstance(out, Comp):
             out = _with_batch_first(_summed_in_order(out, firsts))
             order = _order(out, node in results, firsts)
@@ -45,6 +46,7 @@ def in_order_of_tables(fn: Function) -> Function:
                     span=out.span,
                 )
                 turned[out] = first, order
+                firsts.add(first)
         done[node] = out
     return fn.with_outputs(done[o] for o in fn.outputs)
 
@@ -142,16 +144,8 @@ def _with_batch_first(c: Comp) -> Comp:
 
 
 def _is_table(c: Comp) -> bool:
-    """Whether `c` is a sum of products of rows of two arrays, for all pairs of them."""
-    match c.body:
-        case sc.Op("mul" | "absorb", (sc.Read() as x, sc.Read() as y)) if c.rank > 2:
-            pass
-        case _:
-            return False
-    own = [sc.indices_of(side) & set(range(c.rank)) for side in (x, y)]
-    last = sc.index(len(c.extents) - 1)
-    along = all(r.indices[-1:] == (last,) for r in (x, y))
-    return bool(along and own[0] - own[1] and own[1] - own[0])
+    sides = sides_of_pairs(c)
+    return sides is not None and c.rank > 2 and are_rows(c, sides)
 
 
 def _sums_table(c: Comp) -> bool:
@@ -171,13 +165,4 @@ def _is_summed_table(c: Comp, r: sc.Read) -> bool:
 
 def _in_order(c: Comp, order: Sequence[int]) -> Comp:
     numbers = [*order, *(k for k in c.reduced if k not in order)]
-    names = c.index_names
-    return comp(
-        sc.substitute_indices(c.body, {k: sc.index(n) for n, k in enumerate(numbers)}),
-        [c.extents[k] for k in numbers],
-        c.rank,
-        c.reducer,
-        name=c.name,
-        index_names=[names[k] for k in numbers if k < len(names)] if names else (),
-        span=c.span,
-    )
+    return over_indices(c, numbers, c.rank, name=c.name)

@@ -26,10 +26,14 @@ from .loops import Reduce, may_fail
 from .lower import InnerIndex, inner_nest, lone_nest
 from .packed import contraction
 from .packed_strip import with_strip
+from .pairs import are_rows, sides_of_pairs
 from .records import dataclass, field
 from .tile import Registers
 
 _TYPICAL = 512  # of a named dim, to compare sizes
+
+_Known = dict[tuple[Kernel, InnerIndex, int], bool]
+"""Whether a kernel can be an inner one in that way, in a band that shares so many indices."""
 
 WINDOW = 256
 """Kernels among which those of a band of inner kernels alone are sought: the time that takes grows
@@ -38,11 +42,16 @@ with the square of their number."""
 
 def with_inner(kernels: Kernels, registers: Registers) -> Kernels:
     """The bands with their inner kernels; or, where none has any, bands of inner kernels alone."""
-    known: dict[tuple[Kernel, InnerIndex, int], bool] = {}
+    known: _Known = {}
     formed = {band: _best(kernels, band, registers, known) for band in kernels.bands}
     found = {band: best for band, best in formed.items() if best is not None}
     if found:
         return _arranged(kernels, found)
+    return _apart(kernels, registers, known)
+
+
+def _apart(kernels: Kernels, registers: Registers, known: _Known) -> Kernels:
+    """Bands of inner kernels alone, wherever there are some."""
     stretches = [(0, len(kernels.kernels), WINDOW)]
     while stretches:
         first, last, window = stretches.pop()
@@ -98,7 +107,7 @@ def _best(
     kernels: Kernels,
     band: Band,
     registers: Registers,
-    known: dict[tuple[Kernel, InnerIndex, int], bool],
+    known: _Known,
 ) -> _Forming | None:
     """The inner kernels that spare most, begun with each kernel in turn; `known` is for all
     calls."""
@@ -133,21 +142,12 @@ def _is_over_pairs(c: Comp, shared: int) -> bool:
     """Whether `c` is a sum of products, each factor with an index of the output of its own, and all
     of the `shared` ones; where there is none, of the rows of two arrays, at a size that is not
     known."""
-    match c:
-        case Comp(reducer="sum", target=None, body=sc.Op("mul" | "absorb", (x, y))):
-            pass
-        case Comp(reducer="sum", target=None, body=sc.Op("where", (_, sc.Op("mul", (x, y)), _))):
-            pass
-        case _:
-            return False
-    own = [sc.indices_of(side) & set(range(c.rank)) for side in (x, y)]
-    if not own[0] - own[1] or not own[1] - own[0]:
+    sides = sides_of_pairs(c)
+    if sides is None:
         return False
     if shared:
-        return set(range(shared)) <= own[0] & own[1]
-    last = sc.index(len(c.extents) - 1)
-    along = all(any(r.indices[-1:] == (last,) for r in sc.reads([side])) for side in (x, y))
-    return along and c.extents[c.rank - 1].const is None
+        return all(set(range(shared)) <= sc.indices_of(side) for side in sides)
+    return are_rows(c, sides) and c.extents[c.rank - 1].const is None
 
 
 @dataclass(eq=False)
@@ -234,7 +234,7 @@ class _Able:
         shared: int,
         outputs: tuple[Node, ...],
         check: Registers | None,
-        known: dict[tuple[Kernel, InnerIndex, int], bool],
+        known: _Known,
     ) -> None:
         self.shared, self.outputs, self.check, self.known = shared, outputs, check, known
 

@@ -13,7 +13,7 @@ from functools import cache
 import llvmlite.binding as llvm
 
 from . import ir
-from .alike import Kernel, Shared, Use, uses
+from .alike import Kernel, Shared, uses
 from .band_nests import BandNest
 from .dims import Dim, dim, provably_positive
 from .dtypes import BY_NAME
@@ -167,7 +167,7 @@ def modules_of(program: Schedule, machine: Machine, most: int | None = PART) -> 
     module = _module(fn.name, machine)
     kernels: list[ir.Function] = []
     shared: dict[Shared, ir.Function] = {}
-    for nest, use in zip(program.nests, alike(program), strict=True):
+    for nest, use in zip(program.nests, uses(program), strict=True):
         if most is not None and _instructions(module) >= most:
             for kernel in (*kernels, *shared.values()):
                 if kernel.module is module:
@@ -218,12 +218,6 @@ def _emitted(
             return emit_contraction(target, module, nest, dims, param_count, arena)
         case Nest():
             return emit_nest(target, module, nest, dims, param_count)
-
-
-def alike(program: Schedule) -> tuple[Use | None, ...]:
-    """Which kernels are emitted once for several."""
-    fn = program.program.kernels.function
-    return uses(program.nests, len(fn.params) + len(fn.outputs))
 
 
 def _module(name: str, machine: Machine) -> ir.Module:

@@ -16,7 +16,6 @@ from tdsl.compiler.build import Build
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.machine import host
 from tdsl.compiler.pipeline import differentiated, simplified
-from tdsl.compiler.target_cpu import alike as alike_in
 from tdsl.compiler.target_cpu import module_of
 
 from .native_functions import Native, drawn
@@ -79,7 +78,7 @@ def _of(f: Any) -> Any:
 
 def _shared(fn: Any) -> list[Any]:
     with fn.scope.active():
-        return [u.shared for u in alike_in(Build(fn, host()).loops) if u is not None]
+        return [u.shared for u in alike.uses(Build(fn, host()).loops) if u is not None]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -7,15 +7,14 @@ the program or its call is wrong or a check failed, 2 for a wrong command line, 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from ..compiler.interrupts import interrupts_noted
 
 if TYPE_CHECKING:
     from .function import Function
@@ -51,26 +50,12 @@ example:
 """
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Who presses Ctrl-C twice is told once."""
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     try:
         return _run(argv)
     except KeyboardInterrupt:
-        with _without_interrupts():
+        with interrupts_noted():  # who presses Ctrl-C twice is told once
             print("tdsl: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.entry_table import CALLED, ROUTINES
+from ..compiler.interrupts import interrupts_held_back
 from ..compiler.stages import stage
 from ..compiler.tuning import STATIC, Tuning
 from . import cache, collector, turns
@@ -94,7 +95,7 @@ def compiled(
     fn: Function, arrays: bool = False, tuning: Tuning = STATIC
 ) -> tuple[list[bytes], Signature, list[Check]]:
     """Object code with its entry, and what the call path has to know."""
-    with stage("imports"):
+    with stage("imports"), interrupts_held_back():
         from ..compiler import build, pipeline, target_cpu
         from ..compiler.band_nests import BandNest
         from ..compiler.forecast import likely_routines
@@ -222,7 +223,7 @@ def _stored(what: str) -> list[bytes] | None:
 
 
 def _translated(what: str) -> Jobs:
-    with stage("imports"):
+    with stage("imports"), interrupts_held_back():
         from ..compiler import target_cpu
         from ..compiler.machine import host
     with stage("shared entry" if what == "entry" else "shared routines"):

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.interrupts import interrupts_held_back
 from ..compiler.records import dataclass
 from ..compiler.stages import stage
 from ..dsl.source import read_source
@@ -83,7 +84,7 @@ class Source:
         """Parse and check, once."""
         with self._lock, collector.paused():
             if self._parsed is None:
-                with stage("imports"):
+                with stage("imports"), interrupts_held_back():
                     from ..dsl.check import check
                     from ..dsl.modules import load_modules
 

@@ -36,6 +36,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large tables sixteen inner rows at a time, however small they are."""
+    from tdsl.compiler import emit_inner
+
+    for name, value in {"WHOLE": 0, "OUTSIDE": 0, "BLOCK": 1, "LEAST": 16}.items():
+        monkeypatch.setattr(emit_inner, name, value)
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """`golden(name, text)` asserts that `text` is that of the file `name` in tests/golden/."""
 

@@ -133,6 +133,12 @@ def agrees(fn: g.Function, *calls: Sequence[Any], tolerance: float = 1e-4) -> Na
     return native
 
 
+def assert_close(got: Sequence[Any], want: Sequence[np.ndarray], rtol: float) -> None:
+    """Small entries are compared with the largest one."""
+    for x, y in zip(got, want, strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol / 100 * np.abs(y).max(initial=0))
+
+
 def _scale(x: np.ndarray) -> float:
     finite = np.abs(x[np.isfinite(x)])
     return float(max(1.0, finite.max(initial=0.0)))

@@ -4,14 +4,13 @@ does not grow with its layers, and every use of shared code gives what code of i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tdsl
-from tdsl.compiler import alike, emit_inner, target_cpu
+from tdsl.compiler import alike, target_cpu
 from tdsl.compiler.build import Build
 from tdsl.compiler.interpret import interpret
 from tdsl.compiler.machine import host
@@ -45,13 +44,9 @@ EVERY = re.findall(r"^def (\w+)", OTHERS, re.MULTILINE) + NAMES
 
 
 @pytest.fixture
-def small() -> Iterator[None]:
-    """However small they are; and inner rows sixteen at a time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alike, "WORTH_SHARING", 0)
-        for name, value in {"WHOLE": 0, "OUTSIDE": 0, "BLOCK": 1, "LEAST": 16}.items():
-            patch.setattr(emit_inner, name, value)
-        yield
+def small(blocks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small they are."""
+    monkeypatch.setattr(alike, "WORTH_SHARING", 0)
 
 
 def _twice(name: str, dtype: str) -> Any:

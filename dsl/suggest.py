@@ -7,6 +7,7 @@ enough to be what was meant.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os.path import commonprefix
 
 #: What NumPy, Python and other systems call what has another name here.
 ELSEWHERE = {
@@ -38,14 +39,15 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
 
     Close means: equal but for upper and lower case or underscores, or at most one edit in three
     characters (inserting, dropping, changing a character, or exchanging two neighbours). Ties go
-    to a name of the same letters, `tanh` for `tahn` rather than `tan`, then to the first in
-    alphabetical order. A name of another system stands for what it is called here.
+    to a name of the same letters, `tanh` for `tahn` rather than `tan`; then to the one that begins
+    like it for longest, `sum` for `sun` rather than `sgn`; then to the first in alphabetical order.
+    A name of another system stands for what it is called here.
     """
     candidates = set(candidates)
     if ELSEWHERE.get(name) in candidates:
         return ELSEWHERE[name]
     folded = _fold(name)
-    best: tuple[int, bool, str] | None = None
+    best: tuple[int, bool, int, str] | None = None
     for candidate in sorted(candidates):
         if candidate == name:
             continue
@@ -59,9 +61,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
             continue
         distance = _edits(name, candidate)
         if distance <= limit:
-            rank = distance, sorted(name) != sorted(candidate), candidate
+            alike = len(commonprefix([name, candidate]))
+            rank = distance, sorted(name) != sorted(candidate), -alike, candidate
             best = rank if best is None else min(best, rank)
-    return None if best is None else best[2]
+    return None if best is None else best[3]
 
 
 def _fold(name: str) -> str:

@@ -466,8 +466,9 @@ def test_the_pages_examples_trigger_their_errors(tmp_path: Path) -> None:
         ("tahn", "tanh"),  # as near as tan, of the same letters
         ("tnh", "tanh"),
         ("taan", "tan"),
+        ("sun", "sum"),  # as near as sgn, and begins like it for longer
     ],
 )
 def test_did_you_mean(name: str, expected: str | None) -> None:
-    known = ["softmax", "logsumexp", "sum", "mean", "y", "log_softmax2", "tan", "tanh"]
+    known = ["softmax", "logsumexp", "sum", "mean", "y", "log_softmax2", "tan", "tanh", "sgn"]
     assert did_you_mean(name, known) == expected

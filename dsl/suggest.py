@@ -7,7 +7,7 @@ enough to be what was meant.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from os.path import commonprefix
+from itertools import takewhile
 
 #: What NumPy, Python and other systems call what has another name here.
 ELSEWHERE = {
@@ -61,7 +61,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
             continue
         distance = _edits(name, candidate)
         if distance <= limit:
-            alike = len(commonprefix([name, candidate]))
+            alike = len([*takewhile(lambda xy: xy[0] == xy[1], zip(name, candidate, strict=False))])
             rank = distance, sorted(name) != sorted(candidate), -alike, candidate
             best = rank if best is None else min(best, rank)
     return None if best is None else best[3]

@@ -315,3 +315,16 @@ def test_rows_that_are_read_where_they_stand(rows: int) -> None:
                 tdsl.set_num_threads(threads)
                 assert f(x, few).tobytes() == wide[:, :columns].tobytes()
             assert turned(np.ascontiguousarray(x.T), few).tobytes() == f(x, few).tobytes()
+
+
+@pytest.mark.parametrize("columns", [16, 32, 48, 64, 150])
+def test_any_number_of_terms(columns: int) -> None:
+    """Several terms a turn of the loop, and those that are left over: tiles of all widths."""
+    f = tdsl.compile(PROGRAMS["plain"].replace("T", "f32")).f
+    rng = np.random.default_rng(columns)
+    for terms in (*range(1, 14), *range(510, 516), *range(1023, 1027)):
+        x, y = (
+            rng.integers(-9, 10, shape).astype(np.float32)
+            for shape in ((1 + 140000 // (columns * terms) + 16, terms), (terms, columns))
+        )
+        assert np.array_equal(f(x, y), x.astype(np.float64) @ y)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import gcd
 
 from . import ir
 from .dims import product
@@ -28,8 +29,8 @@ from .register_transpose import transposed
 
 def _shaped(operand: Operand, group: tuple[Loop, ...], width: int, lanes: int) -> Nest:
     """The operand's nest with lanes: along its own index, whole panels at once; or along the
-    innermost reduced index, for as many rows as can be transposed in registers. `group`: reduced
-    indices that are one."""
+    innermost reduced index, for as many rows as can be transposed in registers: those of a vector,
+    if they fill panels. `group`: reduced indices that are one."""
     nest = operand.nest
     (s,) = nest.body
     assert isinstance(s, Reduce)
@@ -43,12 +44,13 @@ def _shaped(operand: Operand, group: tuple[Loop, ...], width: int, lanes: int) -
         name = "".join(nest.index_names[x.index] for x in group)
         nest = replace(nest, index_names={**nest.index_names, number: name})
     *batch, along = nest.loops
+    fitting = width % min(width, lanes) == 0
     if operand.transposed:
-        rows = min(width, lanes)
+        rows = min(width, lanes) if fitting else width
         *outer, last = s.loops
         s = replace(s, loops=(*outer, replace(last, lanes=lanes)))
         return replace(nest, loops=(*batch, replace(along, copies=rows)), body=(s,))
-    lanes = min(width, lanes)
+    lanes = min(width, lanes) if fitting else gcd(width, lanes)
     wide = replace(along, lanes=lanes, copies=width // lanes)
     return replace(nest, loops=(*batch, wide), body=(s,))
 
@@ -255,9 +257,18 @@ class Pack(Values):
         along = self.nest.loops[-1]
         to = self.place(position)
         rows = [self.element({along.index: copy}) for copy in range(along.copies)]
-        for k, x in enumerate(transposed(self.b, rows)):
-            # a row narrower than a vector: the next one overwrites what stands after it
-            at = k * (self.width if len(rows) == self.lanes else self.lanes)
+        filled = 1 << (len(rows) - 1).bit_length()
+        vectors = transposed(self.b, [*rows, *rows[: filled - len(rows)]])
+        if filled < self.lanes:  # several places in each
+            places = [(k * self.lanes, x) for k, x in enumerate(vectors)]
+        else:  # what passes a place's rows is overwritten by the next ones
+            each = filled // self.lanes
+            places = [
+                (k // each * self.width + k % each * self.lanes, x)
+                for k, x in enumerate(vectors)
+                if k % each * self.lanes < len(rows)
+            ]
+        for at, x in places:
             self.store_row(x, self.moved(to, constant(I64, at)), None)
 
     def place(self, position: ir.Value) -> ir.Value:

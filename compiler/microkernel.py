@@ -67,15 +67,18 @@ TERMS = 4
 beside them is then spread over so many (measured: products by 1 to 3 %, by 5 to 8 % while
 neighbours share the core's decoders; eight are no better, and take longer to translate)."""
 
-VECTORS = 3
-"""Of a register tile: with three, every value of the left operand is loaded for three products, and
-all sums leave room for a step's factors (measured: 5 to 10 % faster than two while neighbours work,
-level otherwise; four, and more rows, were no better)."""
+LARGE, SMALL = (8, 3), (6, 2)
+"""Rows and vectors of a register tile, where there are 32 registers and where there are 16. Every
+value of the left operand is loaded for all vectors, and the sums leave room for a step's factors
+(measured with 32: 5 to 10 % faster than two vectors while neighbours work, level otherwise; four,
+and more rows, were no better. With 16: products 1.2 times as fast as with four rows of two vectors;
+four rows of three need every register, LLVM then keeps a sum in memory: 1.6 times)."""
 
 
 def panels(element: ir.Type, registers: Registers) -> Panels:
     size = 4 if isinstance(element, ir.FloatType) else 8
-    return Panels(element, registers.vector_bytes // size, registers.accumulators // 2, VECTORS)
+    rows, vectors = LARGE if registers.accumulators >= 16 else SMALL
+    return Panels(element, registers.vector_bytes // size, rows, vectors)
 
 
 def finite(module: ir.Module, tile: Panels) -> ir.Function:

@@ -414,7 +414,8 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
         out = b.add(out, b.mul(window[0], line))
         width = b.sub(columns[1], columns[0])
         # whole tiles of a left operand that is read where it stands; the others are packed
-        tiles = b.and_(b.sub(rows[1], rows[0]), constant(I64, -tile.rows))
+        high = constant(I64, tile.rows)
+        tiles = b.mul(b.sdiv(b.sub(rows[1], rows[0]), high), high)
         packed_from = b.select(in_place, b.add(rows[0], tiles), rows[0])
 
         def place_of(row: ir.Value) -> ir.Value:

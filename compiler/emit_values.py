@@ -79,8 +79,10 @@ class Values(Frame):
         return any(isinstance(key, tuple) and key[0] is x for s in self.scopes for key in s)
 
     def copies_of(self, indices: Iterable[int]) -> Iterator[Copies]:
-        """Every combination of unrolled copies of the open loops among `indices`."""
+        """Every combination of unrolled copies of the open loops among `indices`. Those of which
+        there are fewer vary faster: what depends on these alone is fewer values to keep."""
         many = [k for k in self.loops if k in indices and self.loops[k].copies > 1]
+        many.sort(key=lambda k: -self.loops[k].copies)
         for combination in product(*(range(self.loops[k].copies) for k in many)):
             yield dict(zip(many, combination, strict=True))
 

@@ -113,11 +113,12 @@ def add_direct(target: Target, module: ir.Module, tile: Panels, d: DType, transp
     functions = [emit_nest(target, module, usual, DIM_NAMES, 2)]
     tests = []
     if not transposed:
+        height = tile.rows if tile.rows % FEW == 0 else FEW  # 8 rows, or 16, fill such tiles
         functions += [
             _few_columns(target, module, tile, d),
             _few_rows(target, module, tile, d, (1, 8), DEPTH),
             _few_rows(target, module, tile, d, (FEW, 4), DEPTH),
-            _few_rows(target, module, tile, d, (tile.rows, tile.vectors), DEPTH // 2),
+            _few_rows(target, module, tile, d, (height, tile.vectors), DEPTH // 2),
         ]
     f = ir.Function(module, DIRECT_CALL, _name(d, transposed))
     not_hot(f)

@@ -29,8 +29,8 @@ from .register_transpose import transposed
 
 def _shaped(operand: Operand, group: tuple[Loop, ...], width: int, lanes: int) -> Nest:
     """The operand's nest with lanes: along its own index, whole panels at once; or along the
-    innermost reduced index, for as many rows as can be transposed in registers: those of a vector,
-    if they fill panels. `group`: reduced indices that are one."""
+    innermost reduced index, for as many rows as can be transposed in registers: as many as a vector
+    has lanes, or a panel if these do not fill it. `group`: reduced indices that are one."""
     nest = operand.nest
     (s,) = nest.body
     assert isinstance(s, Reduce)

@@ -64,8 +64,8 @@ lines come in time (1.2 times as fast with one, measured; level with three)."""
 
 TERMS = 4
 """Of the sums, in one turn of the loop over them, of a tile that is not small: what the loop takes
-beside them is then spread over so many (measured: products by 1 to 3 %, by 5 to 8 % while
-neighbours share the core's decoders; eight are no better, and take longer to translate)."""
+beside them is then spread over so many (measured: products by 1 to 3 %, by 5 to 8 % while a
+neighbour shares the core; eight are no better, and take longer to translate)."""
 
 LARGE, SMALL = (8, 3), (6, 2)
 """Rows and vectors of a register tile, where there are 32 registers and where there are 16. Every

@@ -362,12 +362,13 @@ class _Lowering:
         return made
 
     def within_some_term(self, x: sc.Read, condition: Value | None) -> Value | None:
-        """`condition`, and that the reductions which `x` does not depend on have terms: it is made
-        outside their loops, and no index is checked for the value of an empty sum."""
+        """`condition`, and that the indices which `x` does not depend on have values: it is made
+        outside their loops, and no index is checked for an empty sum, or for a result without
+        elements."""
         own = sc.indices_of(x)
-        for k in self.comp.reduced:
-            if k not in own and not provably_positive(self.comp.extents[k]):
-                some = self.value(sc.op("lt", sc.size(0), sc.size(self.comp.extents[k])))
+        for k, extent in enumerate(self.comp.extents):
+            if k not in own and not provably_positive(extent):
+                some = self.value(sc.op("lt", sc.size(0), sc.size(extent)))
                 condition = some if condition is None else Apply("and", (condition, some), BOOL)
         return condition
 

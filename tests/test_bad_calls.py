@@ -436,3 +436,27 @@ def f(x: f64[m], y: f64[k], at: i64[n]):
         assert not np.asarray(f(np.zeros(0), np.ones(size), bad)).any()
     with pytest.raises(tdsl.OutOfRangeError):
         f(np.zeros(1), np.ones(2), bad)
+
+
+@pytest.mark.parametrize("size_of_at", ["1", "n"])
+@pytest.mark.parametrize(
+    "result",
+    [
+        "r[i] = x[i] * y[at[0]]",
+        "r[i] = sum[q](x[i] * y[at[q]])",
+        "r[i] = sum[q](x[m - 1 - i] if at[q] > 0 and y[at[q]] > 0 else 0)",
+        "r[i, j] = x[i] * exp(y[at[j]])",
+        "r[j, i] = max[q](x[i] * y[at[q]] * y[at[j]])",
+    ],
+)
+def test_no_index_is_checked_for_a_result_without_elements(result: str, size_of_at: str) -> None:
+    """What no index of the result is in may leave the loops, but no element asks for it."""
+    f = tdsl.compile(f"""
+def f(x: f64[m], y: f64[k], at: i64[{size_of_at}]):
+    {result}
+    return r
+""").f
+    for size in (0, 2):
+        assert np.asarray(f(np.zeros(0), np.ones(size), np.array([7]))).size == 0
+    with pytest.raises(tdsl.OutOfRangeError):
+        f(np.ones(3), np.ones(2), np.array([7]))

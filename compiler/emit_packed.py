@@ -32,7 +32,7 @@ from .microkernel import POINTER, Panels, counted, minimum, panels
 from .microkernel_places import shared_places
 from .microkernel_strip import shared_strip
 from .microkernel_turn import shared_turn
-from .packed import MOST_PANELS, ROWS, WORTH_PACKING, Contraction, Operand
+from .packed import ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
 from .tile import Registers, tile
@@ -440,7 +440,7 @@ def panel_bytes(
     depth = minimum(b, size(c.depth), constant(I64, c.most_depth))
     element = constant(I64, shape.bytes)
     out: list[ir.Value] = []
-    sides = (c.rows, ROWS, shape.rows), (c.columns, MOST_PANELS * shape.columns, shape.columns)
+    sides = (c.rows, ROWS, shape.rows), (c.columns, c.most_panels * shape.columns, shape.columns)
     for loop, most, width in sides:
         side = minimum(b, size(loop.extent), constant(I64, most))
         side = b.mul(up(b, side, constant(I64, width)), constant(I64, width))

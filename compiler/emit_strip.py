@@ -24,7 +24,7 @@ from .llvm_vector import constant, intrinsic
 from .loops import Loop
 from .microkernel import ALIGNMENT, Panels, counted, minimum
 from .microkernel_strip import COUNT, LINE, START, TABLE
-from .packed import MOST_PANELS, Contraction, Coordinate, Strip
+from .packed import Contraction, Coordinate, Strip
 
 FEW = 4
 """Vectors of a short line."""
@@ -229,7 +229,7 @@ def strip_room(
             total = b.add(total, b.mul(b.sub(least_one(n), one), constant(I64, abs(step))))
         return total
 
-    columns = minimum(b, size(c.columns.extent), constant(I64, MOST_PANELS * tile.columns))
+    columns = minimum(b, size(c.columns.extent), constant(I64, c.most_panels * tile.columns))
     has_lines = strip.lines is not None
     line = b.mul(_length(b, span(strip.columns, columns), tile.lanes, has_lines),
                  constant(I64, tile.bytes))  # fmt: skip

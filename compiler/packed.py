@@ -46,8 +46,9 @@ of these panels stay in two thirds of a core's own second-level cache, and so ma
 rows in the first level (measured: 2 to 3 % faster than 14 panels of 384 terms, for which sums are
 written more often; level while neighbours use the caches, too)."""
 
-STEP_OF_TILES, DEPTH_OF_TILES = 32, 768
-"""Where panels are matrix tiles of bf16: terms of the sums in a tile; the same depth."""
+STEP_OF_TILES, DEPTH_OF_TILES, PANELS_OF_TILES = 32, 512, 24
+"""Where panels are matrix tiles of bf16: terms of the sums in a tile; the same depth, and twice as
+many panels, which take as many bytes. Of a strip there are as many as of others."""
 
 WORTH_PACKING, WORTH_A_BATCH = 1 << 17, 1 << 13
 """Multiplications in all, and for each value of the batch indices, from which panels pay."""
@@ -199,6 +200,11 @@ class Contraction:
     def block_depths(self) -> tuple[int, int]:
         """Of how many terms blocks are a multiple, and how many they have at most."""
         return (STEP_OF_TILES, DEPTH_OF_TILES) if self.tiles else (1, DEPTH)
+
+    @property
+    def most_panels(self) -> int:
+        """Of the right operand, that are packed at a time."""
+        return PANELS_OF_TILES if self.tiles and self.strip is None else MOST_PANELS
 
     @property
     def most_depth(self) -> int:

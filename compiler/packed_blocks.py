@@ -325,10 +325,11 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     claiming, claim = rows_of_claims(b, sharing, m)
     found = next_claim(module)
     block_rows = even(b, claim, constant(I64, ROWS), tile.rows)
-    most = constant(I64, MOST_PANELS * tile.columns)
+    is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
+    panels_of = [constant(I64, x * tile.columns) for x in (MOST_PANELS, way.most_panels)]
+    most = b.select(is_strip, *panels_of)
     block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
-    is_strip = b.icmp_signed("!=", word(b, task, STRIP), none)
     in_place = constant(I1, 0) if way.by_tiles else reads_left_in_place(b, task, tile)
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
     once_left = b.and_(once_left, b.not_(b.or_(in_place, claiming)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .loops import Value, nest_text, postorder, value_text
-from .packed import DEPTH, DEPTH_OF_TILES, MOST_PANELS, ROWS, Contraction, Operand, Strip
+from .packed import DEPTH, DEPTH_OF_TILES, ROWS, Contraction, Operand, Strip
 
 
 def contraction_text(c: Contraction) -> str:
@@ -34,7 +34,7 @@ def _large(c: Contraction) -> list[str]:
     def put(text: str) -> None:
         lines.append("  " * depth + text)
 
-    put(f"for {names[c.columns.index]} in 0:{c.columns.extent} by blocks of {MOST_PANELS} panels")
+    put(f"for {names[c.columns.index]} in 0:{c.columns.extent} by blocks of {c.most_panels} panels")
     for loop in c.batch:
         depth += 1
         put(f"for {names[loop.index]} in 0:{loop.extent}")

@@ -20,6 +20,8 @@ from .microkernel_tiles import WORTH_SHARING as TILES_WORTH_SHARING
 from .packed import (
     DEPTH,
     DEPTH_OF_TILES,
+    MOST_PANELS,
+    PANELS_OF_TILES,
     SPREAD,
     STEP_OF_TILES,
     WORTH_A_BATCH,
@@ -56,7 +58,8 @@ class Way:
     """`multiply` has the signature of `microkernel`; `packing(task, ranges, panels, which,
     extremes)` packs an operand, and says no where its values are not for this way. It pays from
     `least` rows, columns and terms on, those of panels and those of strips. At most `most_depth`
-    terms of a sum are packed at a time, a multiple of `depth`. `allowed` and `multiply_strip`
+    terms of a sum are packed at a time, a multiple of `depth`, and `most_panels` that are no
+    strip. `allowed` and `multiply_strip`
     belong to matrix tiles: what these are not for is left to vectors."""
 
     element: str
@@ -66,6 +69,7 @@ class Way:
     least: tuple[tuple[int, int, int], tuple[int, int, int]]
     depth: int = 1
     most_depth: int = DEPTH
+    most_panels: int = MOST_PANELS
     worth_sharing: int = WORTH_SHARING
     allowed: ir.Function | None = None
     multiply_strip: ir.Function | None = None
@@ -89,6 +93,7 @@ def by_tiles(module: ir.Module, tile: Panels) -> Way:
         ((SIDE, SIDE, STEP_OF_TILES), (SIDE, SIDE // 2, STEP_OF_TILES)),
         depth=STEP_OF_TILES,
         most_depth=DEPTH_OF_TILES,
+        most_panels=PANELS_OF_TILES,
         worth_sharing=TILES_WORTH_SHARING,
         allowed=tiles_allowed(module),
         multiply_strip=multiply_strip_tiles(module),

@@ -27,13 +27,12 @@ def depth_blocks(
     inner: ir.Value,
     depths: Sequence[ir.Value],
     multiple: int = 1,
-    most: int = DEPTH,
 ) -> tuple[ir.Value, ir.Value]:
     """Of the two outer reduced indices, where all others have `inner` values together: how many of
     each are packed at a time; a multiple, if the second one stands alone."""
     outer, last = depths
     one = constant(I64, 1)
-    room = intrinsic(b, "llvm.smax", [b.sdiv(constant(I64, most), inner), one])
+    room = intrinsic(b, "llvm.smax", [b.sdiv(constant(I64, DEPTH), inner), one])
     whole = b.icmp_signed("<=", last, room)
     apart = even(b, last, room, 1)
     if multiple > 1:  # of which DEPTH is one

@@ -214,7 +214,7 @@ def strip_room(
     *outer, last = c.left.reduced[:2]
     depths = [size(x.extent) for x in outer] or [one]
     inner = least_one(size(c.inner))
-    blocks = depth_blocks(b, inner, [*depths, size(last.extent)], *c.block_depths)
+    blocks = depth_blocks(b, inner, [*depths, size(last.extent)], c.depth_step)
     most = {x.index: least_one(n) for x, n in zip((*outer, last), blocks[-1 - len(outer) :],
                                                   strict=True)}  # fmt: skip
 

@@ -351,7 +351,7 @@ class _Lowering:
         needed = ranges.proving(guard, x, self.comp.extents) if proved else guard
         condition = None if guard == ranges.ALWAYS or safe else self.condition(needed)
         if checks:
-            condition = self.within_some_term(x, condition)
+            condition = self.where_wanted(x, condition)
         hoistable = safe or proved or condition is not None or bool(checks)
         made = Load(buffer, offset, gathered, condition, checks, hoistable, x.dtype)
         if condition is not None or gathered or checks:
@@ -361,7 +361,7 @@ class _Lowering:
             return self.loaded.setdefault((x.tensor, offset), made)
         return made
 
-    def within_some_term(self, x: sc.Read, condition: Value | None) -> Value | None:
+    def where_wanted(self, x: sc.Read, condition: Value | None) -> Value | None:
         """`condition`, and that the indices which `x` does not depend on have values: it is made
         outside their loops, and no index is checked for an empty sum, or for a result without
         elements."""

@@ -46,9 +46,9 @@ of these panels stay in two thirds of a core's own second-level cache, and so ma
 rows in the first level (measured: 2 to 3 % faster than 14 panels of 384 terms, for which sums are
 written more often; level while neighbours use the caches, too)."""
 
-STEP_OF_TILES, DEPTH_OF_TILES, PANELS_OF_TILES = 32, 512, 24
-"""Where panels are matrix tiles of bf16: terms of the sums in a tile; the same depth, and twice as
-many panels, which take as many bytes. Of a strip there are as many as of others."""
+STEP_OF_TILES, PANELS_OF_TILES = 32, 24
+"""Where panels are matrix tiles of bf16: terms of the sums in a tile, of which DEPTH is a multiple;
+and twice as many panels, which take as many bytes. Of a strip there are as many as of others."""
 
 WORTH_PACKING, WORTH_A_BATCH = 1 << 17, 1 << 13
 """Multiplications in all, and for each value of the batch indices, from which panels pay."""
@@ -197,9 +197,9 @@ class Contraction:
         return product(tuple(x.extent for x in self.left.reduced))
 
     @property
-    def block_depths(self) -> tuple[int, int]:
-        """Of how many terms blocks are a multiple, and how many they have at most."""
-        return (STEP_OF_TILES, DEPTH_OF_TILES) if self.tiles else (1, DEPTH)
+    def depth_step(self) -> int:
+        """Of how many terms blocks are a multiple."""
+        return STEP_OF_TILES if self.tiles else 1
 
     @property
     def most_panels(self) -> int:
@@ -210,7 +210,7 @@ class Contraction:
     def most_depth(self) -> int:
         """The most of it that is packed at a time."""
         most = self.inner.const
-        return max(self.block_depths[1], most if most is not None and most <= SPREAD else SPREAD)
+        return max(DEPTH, most if most is not None and most <= SPREAD else SPREAD)
 
 
 def contraction(nest: Nest, registers: Registers, join: bool = True) -> Contraction | None:

@@ -317,7 +317,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     summed = b.icmp_signed(">", word(b, task, PARTS), one)
     panel = [memory, b.gep(memory, [word(b, task, LEFT_BYTES)], source_etype=ir.IntType(8))]
 
-    blocks = depth_blocks(b, inner, depths, way.depth, way.most_depth)
+    blocks = depth_blocks(b, inner, depths, way.depth)
     single = b.and_(*(b.icmp_signed("<=", x, y) for x, y in zip(depths, blocks, strict=True)))
     low_row, high_row = outer[AT_ROWS]
     low_column, high_column = outer[AT_COLUMNS]

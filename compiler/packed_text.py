@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .loops import Value, nest_text, postorder, value_text
-from .packed import DEPTH, DEPTH_OF_TILES, ROWS, Contraction, Operand, Strip
+from .packed import DEPTH, ROWS, Contraction, Operand, Strip
 
 
 def contraction_text(c: Contraction) -> str:
@@ -43,7 +43,7 @@ def _large(c: Contraction) -> list[str]:
         put(f"for {names[c.window.index]} in 0:{c.window.extent} by blocks")
     depth += 1
     reduced = ", ".join(f"{names[x.index]} in 0:{x.extent}" for x in c.left.reduced)
-    put(f"for {reduced} by blocks of {DEPTH_OF_TILES if c.tiles else DEPTH}")
+    put(f"for {reduced} by blocks of {DEPTH}")
     depth += 1
     if c.strip is None:
         _put_pack(put, "right", c.right, names)

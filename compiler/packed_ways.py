@@ -18,8 +18,6 @@ from .microkernel_strip_tiles import multiply_strip_tiles
 from .microkernel_tiles import SIDE, multiply_tiles, tiles_allowed
 from .microkernel_tiles import WORTH_SHARING as TILES_WORTH_SHARING
 from .packed import (
-    DEPTH,
-    DEPTH_OF_TILES,
     MOST_PANELS,
     PANELS_OF_TILES,
     SPREAD,
@@ -57,10 +55,9 @@ from .records import dataclass
 class Way:
     """`multiply` has the signature of `microkernel`; `packing(task, ranges, panels, which,
     extremes)` packs an operand, and says no where its values are not for this way. It pays from
-    `least` rows, columns and terms on, those of panels and those of strips. At most `most_depth`
-    terms of a sum are packed at a time, a multiple of `depth`, and `most_panels` that are no
-    strip. `allowed` and `multiply_strip`
-    belong to matrix tiles: what these are not for is left to vectors."""
+    `least` rows, columns and terms on, those of panels and those of strips. A multiple of `depth`
+    terms is packed at a time, and `most_panels`, unless they are a strip. `allowed` and
+    `multiply_strip` belong to matrix tiles: what these are not for is left to vectors."""
 
     element: str
     tile: Panels
@@ -68,7 +65,6 @@ class Way:
     packing: ir.Function
     least: tuple[tuple[int, int, int], tuple[int, int, int]]
     depth: int = 1
-    most_depth: int = DEPTH
     most_panels: int = MOST_PANELS
     worth_sharing: int = WORTH_SHARING
     allowed: ir.Function | None = None
@@ -92,7 +88,6 @@ def by_tiles(module: ir.Module, tile: Panels) -> Way:
         tile_packing(module, tile),
         ((SIDE, SIDE, STEP_OF_TILES), (SIDE, SIDE // 2, STEP_OF_TILES)),
         depth=STEP_OF_TILES,
-        most_depth=DEPTH_OF_TILES,
         most_panels=PANELS_OF_TILES,
         worth_sharing=TILES_WORTH_SHARING,
         allowed=tiles_allowed(module),

@@ -3,8 +3,9 @@
 In: rows as vectors, a power of two of them, as many at least as a block has lanes, and a register
 blocks. Out: as many vectors, of their columns. The network is the usual one of a machine with
 registers of some blocks of 16 bytes: what stays inside a block is unpacked pair by pair, then whole
-blocks change places. Each step is one instruction that needs no table of lanes; LLVM recognises it at once (measured: a function that packs is translated in two
-thirds of the time that it takes with steps across whole registers).
+blocks change places. Each step is one instruction that needs no table of lanes; LLVM recognises it
+at once (measured: a function that packs is translated in two thirds of the time that it takes with
+steps across whole registers).
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from .emit_packed import contraction_scratch
 from .entry_builder import not_hot
 from .frame import Frame
 from .instructions import I1, I8, I64
+from .llvm_loop import POINTER, counted
 from .llvm_vector import constant, intrinsic
 from .loops import Buffer, Loop, Nest, may_fail
-from .microkernel import POINTER, counted
 from .packed import Contraction
 from .plan import ALIGNMENT, BandRoom, InnerRoom
 from .records import dataclass

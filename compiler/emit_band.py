@@ -39,9 +39,9 @@ from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Frame, Target
 from .instructions import I64
+from .llvm_loop import counted, minimum
 from .llvm_vector import constant
 from .loops import Buffer, Loop, Nest, may_fail
-from .microkernel import counted, minimum
 from .packed import Contraction
 from .plan import MOST_PARTS
 from .records import dataclass

@@ -23,9 +23,9 @@ from .emit import emit
 from .emit_parallel import operations, splittable
 from .frame import Target
 from .instructions import I64
+from .llvm_loop import POINTER, counted, minimum
 from .llvm_vector import constant
 from .loops import Buffer, Nest
-from .microkernel import POINTER, counted, minimum
 from .plan import InnerRoom
 from .records import dataclass
 

@@ -21,9 +21,9 @@ from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Target
 from .instructions import I1, I64
+from .llvm_loop import counted, minimum
 from .llvm_vector import constant
 from .loops import Buffer, Nest
-from .microkernel import counted, minimum
 from .records import dataclass
 from .tile import Registers
 

@@ -26,15 +26,16 @@ from .entry_builder import not_hot
 from .fork_join import up
 from .frame import Frame, Target, formatted
 from .instructions import I1, I64, register_type
+from .llvm_loop import POINTER, counted, minimum
 from .llvm_vector import constant, intrinsic
 from .loops import Apply, Buffer, Linear, Nest, Reduce, Store
-from .microkernel import POINTER, Panels, counted, minimum, panels
 from .microkernel_places import shared_places
 from .microkernel_strip import shared_strip
 from .microkernel_turn import shared_turn
 from .packed import ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
+from .register_tile import Panels, panels
 from .tile import Registers, tile
 from .tuning import STATIC
 

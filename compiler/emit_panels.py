@@ -22,8 +22,8 @@ from .instructions import I8, I64, register_type
 from .joined_index import taken_apart
 from .llvm_vector import ask_for, constant
 from .loops import Apply, IndexValue, Load, Loop, Nest, Reduce, postorder
-from .microkernel import ALIGNMENT
 from .packed import Operand
+from .register_tile import ALIGNMENT
 from .register_transpose import transposed
 
 

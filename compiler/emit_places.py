@@ -15,11 +15,12 @@ from .dims import dim
 from .fork_join import up
 from .frame import Frame, Target
 from .instructions import I1, I64
+from .llvm_loop import counted
 from .llvm_vector import constant
 from .loops import Linear
-from .microkernel import Panels, counted
 from .packed import Contraction, Places
 from .packed_task import stack
+from .register_tile import Panels
 
 
 def emit_places(

@@ -20,11 +20,12 @@ from .dtypes import BOOL
 from .emit_panels import Pack
 from .frame import Frame, Target
 from .instructions import I1, I8, I64
+from .llvm_loop import counted, minimum
 from .llvm_vector import constant, intrinsic
 from .loops import Loop
-from .microkernel import ALIGNMENT, Panels, counted, minimum
 from .microkernel_strip import COUNT, LINE, START, TABLE
 from .packed import Contraction, Coordinate, Strip
+from .register_tile import ALIGNMENT, Panels
 
 FEW = 4
 """Vectors of a short line."""

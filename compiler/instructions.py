@@ -437,11 +437,20 @@ def reduce_lanes(b: ir.IRBuilder, reducer: str, x: ir.Value, d: DType) -> ir.Val
         return None
     if not d.is_float:
         return intrinsic(b, f"llvm.vector.reduce.{name}", [x], result=element)
-    full = f"llvm.vector.reduce.f{name}.{suffix(x.type)}"
+    return _reduced_tree(b, f"f{name}", x, constant(element, identity(reducer, d)))
+
+
+def sum_of_lanes(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Of floats, added up by halves."""
+    return _reduced_tree(b, "fadd", x, constant(x.type.element, -0.0))
+
+
+def _reduced_tree(b: ir.IRBuilder, name: str, x: ir.Value, start: ir.Value) -> ir.Value:
+    element = x.type.element
+    full = f"llvm.vector.reduce.{name}.{suffix(x.type)}"
     declared: Any = b.module.globals.get(full)
     if declared is None:
         declared = ir.Function(b.module, ir.FunctionType(element, [element, x.type]), full)
-    start = constant(element, identity(reducer, d))
     return b.call(declared, [start, x], fastmath=("reassoc",))  # a tree; without it, one by one
 
 

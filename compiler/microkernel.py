@@ -4,81 +4,37 @@ In: what the machine offers. Out: a function of the module that all contractions
 (`packed_blocks`), for one element type:
 
     void tdsl_multiply_f32(ptr a, i64 tile, i64 next, i64 step, i64 ahead, ptr b, ptr c,
-                           i64 m, i64 n, i64 k, i64 row, i64 accumulate)
+                           i64 m, i64 n, i64 k, i64 row, i64 accumulate, ptr source, i64 below)
 
 `c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n. `b` holds panels of `columns` values of j;
 within a panel, the values of one k stand together. So do `rows` values of i in the panels of `a`:
 `a[i // rows · rows·k_count + k·rows + i % rows]`; or `a` is read where it stands. Both are said by
 three steps: `a[i // rows · rows·tile + i % rows · next + k·step]`; of a narrow result (`AHEAD`)
-what stands `ahead` of that is asked for on the way, unless that is 0. Every element is one chain of
-fused additions in the order of k, whatever the tile it falls into; `accumulate` goes on from what
-`c` holds.
+what stands `ahead` of that is asked for on the way, unless that is 0. Panels of whole vectors may
+still be empty: `source`, unless that is NULL, is where the right operand stands, with as many
+elements from one k to the next as `below` says; the first rows, `rows` at least, read it there and
+fill the panels. Every element is one chain of fused additions in the order of k, whatever the tile
+it falls into; `accumulate` goes on from what `c` holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from . import ir
 from .instructions import I1, I32, I64
+from .llvm_loop import POINTER, VOID, below, counted, minimum
 from .llvm_vector import any_lane, ask_for, constant, intrinsic, vector
-from .records import dataclass
-from .tile import Registers
+from .register_tile import ALIGNMENT, Factors, Panels, chains, load_wide, tile_sizes
 
-POINTER = ir.PointerType()
-VOID = ir.VoidType()
-SIGNATURE = ir.FunctionType(VOID, [POINTER] + [I64] * 4 + [POINTER] * 2 + [I64] * 5)
-ALIGNMENT = 64
-
-
-@dataclass(frozen=True)
-class Panels:
-    """The register tile of one element type: `rows` × `vectors` of `lanes`."""
-
-    element: ir.Type
-    lanes: int
-    rows: int
-    vectors: int
-
-    @property
-    def columns(self) -> int:
-        return self.lanes * self.vectors
-
-    @property
-    def bytes(self) -> int:
-        return 4 if isinstance(self.element, ir.FloatType) else 8
-
-    @property
-    def name(self) -> str:
-        return f"f{8 * self.bytes}"
-
-    @property
-    def routine(self) -> str:
-        return f"tdsl_multiply_{self.name}"
+SIGNATURE = ir.FunctionType(
+    VOID, [POINTER] + [I64] * 4 + [POINTER] * 2 + [I64] * 5 + [POINTER, I64]
+)
 
 
 AHEAD = 2
 """The most vectors of a result, whose left operand is asked for before it is needed: for more, its
 lines come in time (1.2 times as fast with one, measured; level with three)."""
-
-TERMS = 4
-"""Of the sums, in one turn of the loop over them, of a tile that is not small: what the loop takes
-beside them is then spread over so many (measured: products by 1 to 3 %, by 5 to 8 % while a
-neighbour shares the core; eight are no better, and take longer to translate)."""
-
-LARGE, SMALL = (8, 3), (6, 2)
-"""Rows and vectors of a register tile, where there are 32 registers and where there are 16. Every
-value of the left operand is loaded for all vectors, and the sums leave room for a step's factors
-(measured with 32: 5 to 10 % faster than two vectors while neighbours work, level otherwise; four,
-and more rows, were no better. With 16: products 1.2 times as fast as with four rows of two vectors;
-four rows of three need every register, LLVM then keeps a sum in memory: 1.6 times)."""
-
-
-def panels(element: ir.Type, registers: Registers) -> Panels:
-    size = 4 if isinstance(element, ir.FloatType) else 8
-    rows, vectors = LARGE if registers.accumulators >= 16 else SMALL
-    return Panels(element, registers.vector_bytes // size, rows, vectors)
 
 
 def finite(module: ir.Module, tile: Panels) -> ir.Function:
@@ -132,34 +88,6 @@ def finite(module: ir.Module, tile: Panels) -> ir.Function:
     return f
 
 
-@contextmanager
-def counted(b: ir.IRBuilder, stop: ir.Value, step: ir.Value, start: ir.Value | None = None
-            ) -> Iterator[ir.Value]:  # fmt: skip
-    """A loop of any builder: the index from `start` (0) below `stop`; runs zero times, too."""
-    start = constant(I64, 0) if start is None else start
-    before = b.block
-    inside, after = b.append_basic_block("for"), b.append_basic_block("end")
-    b.cbranch(b.icmp_signed("<", start, stop), inside, after)
-    b.position_at_end(inside)
-    at = b.phi(I64)
-    at.add_incoming(start, before)
-    yield at
-    further = b.add(at, step)
-    at.add_incoming(further, b.block)
-    b.cbranch(b.icmp_signed("<", further, stop), inside, after)
-    b.position_at_end(after)
-
-
-def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return intrinsic(b, "llvm.smin", [x, y])
-
-
-def tile_sizes(tile: Panels) -> list[tuple[int, int]]:
-    """Rows and vectors of the tiles that there are: the whole one, and smaller ones for edges."""
-    rows = sorted({tile.rows, max(1, tile.rows // 2)})
-    return [(r, v) for r in rows for v in range(1, tile.vectors + 1)]
-
-
 def edge_of(b: ir.IRBuilder, tile: Panels) -> ir.Value:
     """Memory of the function's own for a tile that is not written whole."""
     edge = b.alloca(ir.ArrayType(tile.element, tile.rows * tile.columns))
@@ -171,12 +99,14 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
     function = ir.Function(module, SIGNATURE, tile.routine)
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    pa, a_tile, a_next, a_step, ahead, pb, pc, m, n, k, row, accumulate = function.args
+    pa, a_tile, a_next, a_step, ahead, pb, pc, m, n, k, row, accumulate, *source = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     tiles = {size: _tile(module, tile, *size) for size in tile_sizes(tile)}
     asking = {(tile.rows, v): _tile(module, tile, tile.rows, v, True) for v in range(1, AHEAD + 1)}
+    filling = {(tile.rows, v): _filling(module, tile, v) for v in range(1, tile.vectors + 1)}
     edge = edge_of(b, tile)
     going_on = b.icmp_signed("!=", accumulate, constant(I64, 0))
+    empty = b.icmp_unsigned("!=", b.ptrtoint(source[0], I64), constant(I64, 0))
     width = constant(I64, tile.columns)
     height = constant(I64, tile.rows)
     whole_rows = {size: f for size, f in tiles.items() if size[0] == tile.rows}
@@ -209,7 +139,8 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
         line = b.gep(pc, [b.mul(i, row)], source_etype=tile.element)
         under = b.gep(line, [b.mul(row, height)], source_etype=tile.element)
         all_rows = b.icmp_signed("==", rows, height)
-        joined = b.and_(left_over, all_rows)
+        fills = b.and_(empty, b.icmp_signed("==", i, constant(I64, 0)))
+        joined = b.and_(left_over, b.and_(all_rows, b.not_(fills)))
         stop = b.select(joined, b.sub(n, narrow), n)
         with counted(b, stop, width) as j:
             columns = minimum(b, b.sub(n, j), width)
@@ -224,9 +155,12 @@ def multiply(module: ir.Module, tile: Panels) -> ir.Function:
             over = b.and_(columns, constant(I64, tile.lanes - 1))
             full = b.and_(all_rows, b.icmp_signed("==", over, constant(I64, 0)))
             with b.if_else(full) as (whole, part):
-                with whole:
+                with whole, b.if_else(fills) as (first, later):
                     args = [*operands, at, k, row, accumulate]
-                    with b.if_else(b.and_(joined, is_last)) as (together, alone):
+                    with first:
+                        stands = b.gep(source[0], [j], source_etype=tile.element)
+                        smallest(b, tile, filling, (rows, columns), [*args, stands, source[1]])
+                    with later, b.if_else(b.and_(joined, is_last)) as (together, alone):
                         with together:
                             b.call(wide, args)
                             lower, below = (
@@ -322,20 +256,6 @@ def copy(
             )  # fmt: skip
 
 
-def below(b: ir.IRBuilder, lanes: int, count: ir.Value) -> ir.Value:
-    """The mask of the first `count` lanes."""
-    numbers = ", ".join(f"i64 {lane}" for lane in range(lanes))
-    numbered = ir.FormattedConstant(vector(I64, lanes), f"<{numbers}>")
-    return b.icmp_signed("<", numbered, _spread(b, count, lanes))
-
-
-def _spread(b: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
-    """`x` in every lane."""
-    poison = ir.Constant(vector(x.type, lanes), ir.Undefined)
-    zeros = ir.Constant(vector(I32, lanes), [0] * lanes)
-    return b.shuffle_vector(b.insert_element(poison, x, constant(I32, 0)), poison, zeros)
-
-
 def _tile(
     module: ir.Module, tile: Panels, rows: int, vectors: int, asks: bool = False
 ) -> ir.Function:
@@ -375,92 +295,31 @@ def _tile(
     return f
 
 
-def load_wide(b: ir.IRBuilder, tile: Panels, p: ir.Value, at: int, align: int) -> ir.Value:
-    p = b.gep(p, [constant(I64, at)], source_etype=tile.element)
-    return b.load(p, typ=vector(tile.element, tile.lanes), align=align)
+def _filling(module: ir.Module, tile: Panels, vectors: int) -> ir.Function:
+    """A tile of all rows that reads the right operand where it stands and fills its panel, with two
+    more arguments: where, and how many elements are between its terms."""
+    size = tile.rows, vectors
+    t = ir.FunctionType(VOID, [POINTER, I64, I64] + [POINTER] * 2 + [I64] * 3 + [POINTER, I64])
+    f = ir.Function(module, t, f"{tile.routine}_{tile.rows}x{vectors}_filling")
+    f.linkage = "internal"
+    f.attributes.add("nounwind")
+    f.attributes.add("noinline")
+    left, a_next, a_step, panel, c, k, row, accumulate, source, below = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    rows = [b.mul(a_next, constant(I64, r)) for r in range(tile.rows)]
 
+    def factors(_: ir.Value, places: Sequence[ir.Value]) -> Factors:
+        pa, here, to = places
+        found = [load_wide(b, tile, here, v * tile.lanes, tile.bytes) for v in range(vectors)]
+        for v, x in enumerate(found):
+            at = b.gep(to, [constant(I64, v * tile.lanes)], source_etype=tile.element)
+            b.store(x, at, align=tile.lanes * tile.bytes)
+        return [b.gep(pa, [x], source_etype=tile.element) for x in rows], found
 
-Factors = tuple[list[ir.Value], list[ir.Value]]
-"""Of one step of the sums: where the left ones stand, and the vectors of right ones."""
+    def place(r: int, v: int) -> ir.Value:
+        at = b.add(b.mul(row, constant(I64, r)), constant(I64, v * tile.lanes))
+        return b.gep(c, [at], source_etype=tile.element)
 
-
-def chains(
-    b: ir.IRBuilder,
-    tile: Panels,
-    size: tuple[int, int],
-    ends: tuple[ir.Value, ir.Value],
-    place: Callable[[int, int], ir.Value],
-    steps: Sequence[tuple[ir.Value, ir.Value]],
-    factors: Callable[[ir.Value, Sequence[ir.Value]], Factors],
-    asks: bool = False,
-) -> None:
-    """The sums of a tile of `size` rows and vectors, whose results stand at `place`, over as many
-    products as `ends` says, from zero or from what stands there. `factors` of each are given its
-    number, and pointers that start and move as `steps` say; they may ask for what is far ahead.
-    Ends the function."""
-    k, accumulate = ends
-    rows, vectors = size
-    wide, f = vector(tile.element, tile.lanes), b.function
-    load, zero, start = (f.append_basic_block(x) for x in ("load", "zero", "start"))
-    points = [(r, v) for r in range(rows) for v in range(vectors)]
-    types = [I64, *(POINTER for _ in steps), *(wide for _ in points)]
-    b.cbranch(b.icmp_signed("!=", accumulate, constant(I64, 0)), load, zero)
-    b.position_at_end(zero)
-    b.branch(start)
-    b.position_at_end(load)
-    old = [b.load(place(*p), typ=wide, align=tile.bytes) for p in points]
-    b.branch(start)
-    b.position_at_end(start)
-    first = [constant(I64, 0), *(p for p, _ in steps)]
-    fresh = [constant(wide, 0) for _ in points]
-    state = _joined(b, types, {zero: [*first, *fresh], load: [*first, *old]})
-
-    def next_term(state: Sequence[ir.Value]) -> list[ir.Value]:
-        at, pointers, sums = state[0], state[1 : 1 + len(steps)], state[1 + len(steps) :]
-        lefts, columns = factors(at, pointers)
-        new: list[ir.Value] = []
-        for r in range(rows):
-            x = _spread(b, b.load(lefts[r], typ=tile.element, align=tile.bytes), tile.lanes)
-            own = sums[r * vectors : (r + 1) * vectors]
-            new += [intrinsic(b, "llvm.fma", [x, *y]) for y in zip(columns, own, strict=True)]
-        further = b.add(at, constant(I64, 1))
-        moved = [
-            b.gep(p, [by], source_etype=tile.element)
-            for p, (_, by) in zip(pointers, steps, strict=True)
-        ]
-        return [further, *moved, *new]
-
-    def added(state: Sequence[ir.Value], terms: int, stop: ir.Value) -> list[ir.Value]:
-        """The state after the terms before `stop`, some at a time."""
-        before = b.block
-        again, after = (f.append_basic_block(x) for x in ("again", "after"))
-        b.cbranch(b.icmp_signed("<", state[0], stop), again, after)
-        b.position_at_end(again)
-        carried = [b.phi(t) for t in types]
-        new: Sequence[ir.Value] = carried
-        for _ in range(terms):
-            new = next_term(new)
-        for phi, x, y in zip(carried, state, new, strict=True):
-            phi.add_incoming(x, before)
-            phi.add_incoming(y, again)
-        b.cbranch(b.icmp_signed("<", new[0], stop), again, after)
-        b.position_at_end(after)
-        return _joined(b, types, {before: state, again: new})
-
-    if rows * vectors >= 2 * tile.rows and not asks:
-        state = added(state, TERMS, b.and_(k, constant(I64, -TERMS)))
-    state = added(state, 1, k)
-    for point, x in zip(points, state[1 + len(steps) :], strict=True):
-        b.store(x, place(*point), align=tile.bytes)
-    b.ret_void()
-
-
-def _joined(
-    b: ir.IRBuilder, types: Sequence[ir.Type], ways: Mapping[ir.Block, Sequence[ir.Value]]
-) -> list[ir.Value]:
-    """What comes from one of several blocks."""
-    out = [b.phi(t) for t in types]
-    for before, values in ways.items():
-        for phi, x in zip(out, values, strict=True):
-            phi.add_incoming(x, before)
-    return list[ir.Value](out)
+    steps = [(left, a_step), (source, below), (panel, constant(I64, tile.columns))]
+    chains(b, tile, size, (k, accumulate), place, steps, factors)
+    return f

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 
 from . import ir
 from .instructions import I8, I64
+from .llvm_loop import POINTER, VOID, minimum
 from .llvm_vector import constant
-from .microkernel import POINTER, VOID, Factors, Panels, chains, load_wide, minimum, tile_sizes
 from .microkernel_strip import STRIP_CALL, Vector, by_vectors
 from .packed_task import external
+from .register_tile import Factors, Panels, chains, load_wide, tile_sizes
 
 
 def shared_places(module: ir.Module, tile: Panels) -> ir.Function:

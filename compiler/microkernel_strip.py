@@ -18,24 +18,11 @@ from collections.abc import Callable, Sequence
 
 from . import ir
 from .instructions import I64
+from .llvm_loop import POINTER, VOID, counted, minimum
 from .llvm_vector import constant
-from .microkernel import (
-    POINTER,
-    VOID,
-    Factors,
-    Panels,
-    chains,
-    copy,
-    counted,
-    edge_of,
-    load_wide,
-    minimum,
-    prefetch,
-    side_by_side,
-    smallest,
-    tile_sizes,
-)
+from .microkernel import copy, edge_of, prefetch, side_by_side, smallest
 from .packed_task import external
+from .register_tile import Factors, Panels, chains, load_wide, tile_sizes
 
 LINE, START, COUNT, TABLE = range(4)
 """Words of a strip: bytes from line to line, where its elements start and how many there are; for

@@ -11,11 +11,13 @@ from __future__ import annotations
 from . import ir
 from .fork_join import up
 from .instructions import I1, I8, I32, I64
+from .llvm_loop import POINTER, below, counted, minimum
 from .llvm_vector import constant, vector
-from .microkernel import ALIGNMENT, POINTER, below, copy, counted, minimum
+from .microkernel import copy
 from .microkernel_strip import LINE, STRIP_CALL, TABLE
 from .microkernel_tiles import BYTES, SIDE, SQUARE, configured, product_of_tiles, released
 from .packed import STEP_OF_TILES as STEP
+from .register_tile import ALIGNMENT
 from .tile_extremes import Extremes, fit
 
 _PAIRS = vector(I32, SIDE)

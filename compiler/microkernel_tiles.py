@@ -4,16 +4,16 @@ In: nothing. Out: functions of the module that all such contractions share, one 
 whether this process may use tiles, and
 
     void tdsl_multiply_tiles(ptr a, i64, i64, i64, ptr b, ptr c, i64 m, i64 n, i64 k, i64 row,
-                             i64 accumulate)
+                             i64 accumulate, ptr, i64)
 
 `c[i*row + j]` (+)= Σ_k a(i, k)·b(k, j) for i < m, j < n, with the signature of `microkernel` (the
-steps of `a` are not needed). Both operands stand in tiles of 1 KB: 16 of their own index times
-`STEP` terms, those of one tile after the other, then the next 16. A tile of `a` has a row for each
-index; one of `b` has a row for two terms, of which each index has both, side by side. Terms are
-filled up with zeros. A product is exact in f32; the even terms of a step are added one after the
-other, and so are the odd ones, each sum rounded to nearest; then both, and the result (Intel's
-manual, TDPBF16PS). Subnormal numbers count as 0 there: `packed_tiles` sees to it that there are
-none.
+steps of `a`, and where `b` stood, are not needed). Both operands stand in tiles of 1 KB: 16 of
+their own index times `STEP` terms, those of one tile after the other, then the next 16. A tile of
+`a` has a row for each index; one of `b` has a row for two terms, of which each index has both, side
+by side. Terms are filled up with zeros. A product is exact in f32; the even terms of a step are
+added one after the other, and so are the odd ones, each sum rounded to nearest; then both, and the
+result (Intel's manual, TDPBF16PS). Subnormal numbers count as 0 there: `packed_tiles` sees to it
+that there are none.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from __future__ import annotations
 from . import ir
 from .fork_join import up
 from .instructions import I1, I8, I64
+from .llvm_loop import POINTER, VOID, counted, minimum
 from .llvm_vector import constant, intrinsic
-from .microkernel import ALIGNMENT, POINTER, SIGNATURE, VOID, Panels, copy, counted, minimum
+from .microkernel import SIGNATURE, copy
 from .packed import STEP_OF_TILES as STEP
+from .register_tile import ALIGNMENT, Panels
 
 SIDE = 16
 """Of a tile: its rows, and f32 in a row."""
@@ -48,7 +50,7 @@ def multiply_tiles(module: ir.Module) -> ir.Function:
     function = ir.Function(module, SIGNATURE, "tdsl_multiply_tiles")
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    left, _, _, _, _, right, out, m, n, k, row, accumulate = function.args
+    left, _, _, _, _, right, out, m, n, k, row, accumulate, _, _ = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     edge = b.alloca(ir.ArrayType(SQUARE.element, SQUARE.rows * SQUARE.columns))
     edge.align = ALIGNMENT

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from . import ir
 from .instructions import I32, I64
+from .llvm_loop import POINTER, VOID, below, counted
 from .llvm_vector import constant, intrinsic, vector
-from .microkernel import POINTER, VOID, Panels, below, counted
 from .packed_task import external
+from .register_tile import Panels
 from .register_transpose import transposed
 
 SIGNATURE = ir.FunctionType(VOID, [POINTER] * 2 + [I64] * 3)

@@ -25,14 +25,22 @@ from .entry_builder import Callee, not_hot
 from .fork_join import PARTS_A_THREAD, parallel, threads, up
 from .frame import Target
 from .instructions import I1, I64, register_type
+from .llvm_loop import POINTER, VOID, counted, minimum
 from .llvm_vector import constant
-from .microkernel import POINTER, VOID, Panels, counted, finite, minimum, panels
+from .microkernel import finite
 from .microkernel_places import multiply_places
 from .microkernel_strip import STRIP_CALL, multiply_strip
 from .microkernel_turn import add_turn
 from .packed import MOST_PANELS, ROWS
 from .packed_direct import add_direct
-from .packed_in_place import has_to_be_finite, left_in_place, reads_left_in_place
+from .packed_in_place import (
+    fills_right,
+    has_to_be_finite,
+    left_in_place,
+    reads_left_in_place,
+    right_in_place,
+    whole_panels,
+)
 from .packed_plain import add_packs
 from .packed_shares import (
     SHARING,
@@ -75,6 +83,7 @@ from .packed_task import (
     PARTS,
     REST,
     RIGHT,
+    RIGHT_STEP,
     SHARED,
     STEP,
     STRIP,
@@ -92,6 +101,7 @@ from .packed_task import (
     word,
 )
 from .packed_ways import Way, by_tiles, by_vectors, is_for
+from .register_tile import Panels, panels
 from .tile_extremes import NO_EXTREMES
 
 
@@ -331,6 +341,8 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     block_columns = even(b, b.sub(high_column, low_column), most, tile.columns)
     alone = [b.icmp_signed("!=", word(b, task, x + ALONE), none) for x in (LEFT, RIGHT)]
     in_place = constant(I1, 0) if way.by_tiles else reads_left_in_place(b, task, tile)
+    fills = constant(I1, 0) if way.by_tiles else fills_right(b, task, tile)
+    below, nowhere = word(b, task, field(AT_LAST, RIGHT_STEP)), ir.Constant(POINTER, None)
     once_left = b.and_(alone[0], b.and_(single, b.icmp_signed("<=", m, block_rows)))
     once_left = b.and_(once_left, b.not_(b.or_(in_place, claiming)))
     low_line, high_line = outer[AT_WINDOW]
@@ -340,6 +352,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
     once_right = b.and_(once_right, b.not_(claiming))
     own_claims = b.alloca(I64)
     looked_through = b.and_(in_place, has_to_be_finite(b, task))
+    to_pack, source = b.alloca(I1), b.alloca(POINTER)
     extremes = b.alloca(ir.ArrayType(I64, 2))
 
     def forget_extremes(which: int) -> None:
@@ -354,16 +367,16 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
             b.store(constant(I64, REFUSED), words)
             b.ret_void()
 
-    def packed(which: int, condition: ir.Value) -> None:
-        with b.if_then(condition):
-            side = constant(I64, which)
-            refuse_unless(b.call(way.packing, [task, ranges, panel[which], side, extremes]))
+    def packed(which: int, memory: ir.Value) -> None:
+        side = constant(I64, which)
+        refuse_unless(b.call(way.packing, [task, ranges, memory, side, extremes]))
 
     put(AT_ROWS, low_row, high_row)
     put(AT_WINDOW, low_line, high_line)
     for place in _SUMMED:
         put(place, *outer[place])
-    packed(0, once_left)
+    with b.if_then(once_left):
+        packed(0, panel[0])
     with ExitStack() as loops:
 
         def opened(
@@ -376,7 +389,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
             return at, end
 
         columns = opened(AT_COLUMNS, outer[AT_COLUMNS], block_columns)
-        packed(1, once_right)
+        b.store(once_right, to_pack)
         b.store(none, own_claims)
         low, high = outer[AT_BATCH]
         others = b.sdiv(product_of_batches(b, task, batches), extent(AT_BATCH))
@@ -402,7 +415,7 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
 
         first = b.select(claiming, next_rows(constant(I64, -1)), none)
         loops.enter_context(b.if_then(b.icmp_signed(">=", first, none)))
-        packed(1, b.not_(once_right))
+        b.store(b.or_(b.load(to_pack, typ=I1), b.not_(once_right)), to_pack)
         claimed = loops.enter_context(while_found(b, first, next_rows))
         some = b.add(low_row, b.mul(claimed, claim))
         rows = opened(AT_ROWS, (some, minimum(b, b.add(some, claim), high_row)), block_rows)
@@ -424,13 +437,27 @@ def _part(module: ir.Module, way: Way) -> ir.Function:
 
         def multiplied(low: ir.Value, high: ir.Value, left: list[ir.Value]) -> None:
             args = [*left, panel[1], place_of(low), b.sub(high, low), width, here, step, later]
-            b.call(way.multiply, args)
+            b.call(way.multiply, [*args, b.load(source, typ=POINTER), below])
+            b.store(nowhere, source)
 
+        b.store(nowhere, source)
+        with b.if_then(b.load(to_pack, typ=I1)):
+            b.store(constant(I1, 0), to_pack)
+            enough = b.icmp_signed(">=", b.sub(rows[1], rows[0]), high)
+            done = b.select(b.and_(fills, enough), whole_panels(b, tile, width), none)
+            with b.if_then(b.icmp_signed(">", done, none)):
+                b.store(right_in_place(b, task, ranges, tile), source)
+            with b.if_then(b.icmp_signed("<", done, width)):
+                put(AT_COLUMNS, b.add(columns[0], done), columns[1])
+                size = b.mul(b.mul(done, here), constant(I64, tile.bytes))
+                packed(1, b.gep(panel[1], [size], source_etype=ir.IntType(8)))
+                put(AT_COLUMNS, *columns)
         with b.if_then(b.icmp_signed("<", rows[0], packed_from)):
             multiplied(rows[0], packed_from, left_in_place(b, task, ranges, tile))
         with b.if_then(b.icmp_signed("<", packed_from, rows[1])):
             put(AT_ROWS, packed_from, rows[1])
-            packed(0, b.not_(once_left))
+            with b.if_then(b.not_(once_left)):
+                packed(0, panel[0])
             put(AT_ROWS, *rows)
             with b.if_else(is_strip) as (by_strip, by_panels):
                 with by_strip:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from . import ir
 from .instructions import I64
+from .llvm_loop import POINTER
 from .llvm_vector import constant
-from .microkernel import POINTER, Panels
 from .packed_task import (
     AS_IT_IS,
     AT_COLUMNS,
@@ -28,14 +28,21 @@ from .packed_task import (
     LEFT_STEP,
     PARTS,
     PLAIN,
+    RIGHT,
+    RIGHT_START,
+    RIGHT_STEP,
     STRIP,
     field,
     sum_of_batches,
     word,
 )
+from .register_tile import Panels
 
 SPAN = 1 << 18
 """Bytes from one end of an operand to the other that still stay in the second-level cache."""
+
+PAGE = 1 << 12
+"""Bytes of a page of memory, on most machines."""
 
 LARGE = 1 << 20
 """Bytes of an operand from which on it may not stay there."""
@@ -89,3 +96,38 @@ def _ahead(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
     large = b.icmp_unsigned(">", b.mul(along, m), constant(I64, LARGE // tile.bytes))
     wanted = b.and_(dense, large)
     return b.select(wanted, b.mul(along, constant(I64, tile.rows)), constant(I64, 0))
+
+
+def fills_right(b: ir.IRBuilder, task: ir.Value, tile: Panels) -> ir.Value:
+    """Whether the right operand's panels are filled by the first rows that are multiplied, which
+    read it where it stands: if its rows lie in memory as a whole, and near each other. (Measured
+    where a vector has 8 lanes, 512 terms: results of few rows 1.05 to 1.3 times as fast as by
+    panels first; from 4 KB on 0.7 to 0.9 times, as every row is on a page of its own.)"""
+    one, none = constant(I64, 1), constant(I64, 0)
+    fine = b.icmp_signed("==", word(b, task, RIGHT + PLAIN), constant(I64, AS_IT_IS))
+    for place, x in (
+        (field(AT_COLUMNS, RIGHT_STEP), one),
+        (field(AT_OUTER, EXTENT), one),
+        (INNER, one),
+        (RIGHT + FINITE, none),
+        (STRIP, none),
+    ):
+        fine = b.and_(fine, b.icmp_signed("==", word(b, task, place), x))
+    down = word(b, task, field(AT_LAST, RIGHT_STEP))
+    near = b.icmp_unsigned("<", down, constant(I64, PAGE // tile.bytes))
+    return b.and_(fine, near)
+
+
+def right_in_place(b: ir.IRBuilder, task: ir.Value, ranges: ir.Value, tile: Panels) -> ir.Value:
+    """Where the current ranges of the right operand start."""
+    at = sum_of_batches(b, task, ranges, RIGHT_STEP)
+    for place in (AT_COLUMNS, AT_LAST):
+        step = word(b, task, field(place, RIGHT_STEP))
+        at = b.add(at, b.mul(word(b, ranges, 2 * place), step))
+    return b.gep(word(b, task, RIGHT_START, POINTER), [at], source_etype=tile.element)
+
+
+def whole_panels(b: ir.IRBuilder, tile: Panels, width: ir.Value) -> ir.Value:
+    """How many of `width` columns stand in panels of whole vectors."""
+    even = b.icmp_signed("==", b.urem(width, constant(I64, tile.lanes)), constant(I64, 0))
+    return b.select(even, width, b.sub(width, b.urem(width, constant(I64, tile.columns))))

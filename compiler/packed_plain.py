@@ -21,6 +21,7 @@ from .emit_panels import Pack
 from .entry_builder import not_hot
 from .frame import Target
 from .instructions import I64, memory_type
+from .llvm_loop import POINTER
 from .llvm_vector import constant
 from .loops import (
     Accumulator,
@@ -35,7 +36,6 @@ from .loops import (
     Result,
     Value,
 )
-from .microkernel import POINTER, Panels
 from .packed import Operand
 from .packed_task import (
     AT_COLUMNS,
@@ -55,6 +55,7 @@ from .packed_task import (
     sum_of_batches,
     word,
 )
+from .register_tile import Panels
 
 
 def add_packs(target: Target, module: ir.Module, tile: Panels, d: DType) -> None:

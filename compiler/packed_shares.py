@@ -23,8 +23,8 @@ from . import ir
 from .entry_builder import not_hot
 from .fork_join import up
 from .instructions import I1, I64
+from .llvm_loop import POINTER, counted, minimum
 from .llvm_vector import constant, intrinsic
-from .microkernel import POINTER, Panels, counted, minimum
 from .packed_in_place import reads_left_in_place
 from .packed_task import (
     AT_COLUMNS,
@@ -38,6 +38,7 @@ from .packed_task import (
     product_of_batches,
     word,
 )
+from .register_tile import Panels
 
 MOST_CLAIMS = 62
 """On the rows of a block of columns: the bits of a word hold a thread's."""

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from . import ir
 from .dims import Dim, product
 from .instructions import I32, I64
+from .llvm_loop import POINTER, VOID, below, counted, minimum
 from .llvm_vector import constant, intrinsic, vector
-from .microkernel import POINTER, VOID, Panels, below, counted, minimum
 from .packed import Contraction
+from .register_tile import Panels
 
 MOST_RESULTS = 1 << 14
 """Results of a contraction whose sums are made in parts."""

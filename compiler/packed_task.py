@@ -13,15 +13,16 @@ from collections.abc import Callable
 
 from . import ir
 from .instructions import I64
+from .llvm_loop import POINTER, VOID, counted
 from .llvm_vector import constant
 from .loops import Loop
-from .microkernel import POINTER, VOID, counted
 from .packed import Contraction
 
 CONTRACT = ir.FunctionType(I64, [POINTER])
 CONTRACT_ROWS = ir.FunctionType(I64, [POINTER, I64, I64, POINTER])  # (task, low, high, panels)
 STEP = ir.FunctionType(VOID, [POINTER] * 3)  # (task, ranges, panels)
 DIRECT_CALL = ir.FunctionType(I64, [POINTER] * 4)
+DIRECT_RANGE = ir.FunctionType(I64, [POINTER] * 4 + [I64] * 2)  # of rows, or of columns
 DIRECT_ROWS_CALL = ir.FunctionType(I64, [POINTER] * 4 + [I64] * 2)
 
 ENTRY = (0, 1, 2, 3)  # the entry's pointers

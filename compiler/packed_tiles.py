@@ -15,8 +15,8 @@ from .entry_builder import Callee, not_hot
 from .fork_join import up
 from .frame import lanes_from
 from .instructions import I1, I8, I16, I32, I64
+from .llvm_loop import POINTER, below, counted
 from .llvm_vector import constant, intrinsic, vector
-from .microkernel import POINTER, Panels, below, counted
 from .microkernel_tiles import BYTES as TILE_BYTES
 from .microkernel_tiles import SIDE
 from .packed import STEP_OF_TILES as STEP
@@ -44,6 +44,7 @@ from .packed_task import (
     word,
 )
 from .packed_task import STEP as STEP_CALL
+from .register_tile import Panels
 from .register_transpose import transposed
 from .tile_extremes import Extremes, fit
 

@@ -11,8 +11,9 @@ from . import ir
 from .entry_builder import Callee, not_hot
 from .fork_join import up
 from .instructions import I1, I8, I64
+from .llvm_loop import POINTER
 from .llvm_vector import constant
-from .microkernel import POINTER, Panels, finite, multiply
+from .microkernel import finite, multiply
 from .microkernel_strip import COUNT, START
 from .microkernel_strip_tiles import multiply_strip_tiles
 from .microkernel_tiles import SIDE, multiply_tiles, tiles_allowed
@@ -26,7 +27,7 @@ from .packed import (
     WORTH_PACKING,
     WORTH_SHARING,
 )
-from .packed_direct import reads_in_place
+from .packed_direct import FEW, reads_in_place
 from .packed_task import (
     AT_COLUMNS,
     AT_LAST,
@@ -49,6 +50,7 @@ from .packed_task import (
 )
 from .packed_tiles import tile_packing
 from .records import dataclass
+from .register_tile import Panels
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Way:
 
 
 def by_vectors(module: ir.Module, tile: Panels) -> Way:
-    least = (tile.rows, tile.lanes // 2, 8), (1, tile.lanes // 4, 8)
+    fewest = tile.rows if tile.rows % FEW == 0 else FEW + 1
+    least = (fewest, tile.lanes // 2, 8), (1, tile.lanes // 4, 8)
     return Way(tile.name, tile, multiply(module, tile), _packing(module, tile), least)
 
 
@@ -127,7 +130,7 @@ def _is_large(b: ir.IRBuilder, task: ir.Value, way: Way) -> ir.Value:
         return large
     # the routine that all share has better tiles for some sizes
     shared = b.icmp_signed("==", word(b, task, SHARED), constant(I64, USUAL))
-    return b.and_(large, b.not_(b.and_(shared, reads_in_place(b, m, n, depth))))
+    return b.and_(large, b.not_(b.and_(shared, reads_in_place(b, way.tile, m, n, depth))))
 
 
 def _packing(module: ir.Module, tile: Panels) -> ir.Function:

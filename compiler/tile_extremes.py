@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from . import ir
 from .entry_builder import not_hot
 from .instructions import I1, I16, I64
+from .llvm_loop import POINTER
 from .llvm_vector import constant, intrinsic, vector
-from .microkernel import POINTER
 from .microkernel_tiles import SIDE
 from .packed_task import FINITE, LEFT, RIGHT, word
 

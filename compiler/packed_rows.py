@@ -1,0 +1,139 @@
+"""Products of few rows: bound by memory, so the right operand is read once, from end to end.
+
+In: what the machine offers. Out: functions of a module, for one dtype of operands, with the
+arguments of `packed_direct`'s routines:
+
+    i64  tdsl_direct_f32_1_rows(ptr operands, ptr loops, ptr, ptr), …_2_rows, …_4_rows
+
+Some terms are added at a time, whose rows of the right operand are read side by side, each along a
+block of columns; the sums so far stay in the first-level cache. (Measured where a vector has 8
+lanes, against tiles whose sums stay in registers: these jump from row to row, up to 4 times as slow
+where the operand is not in the second-level cache.) Every sum is one chain of fused additions in
+the order of its terms.
+"""
+
+from __future__ import annotations
+
+from . import ir
+from .dtypes import DType
+from .entry_builder import not_hot
+from .fork_join import share
+from .instructions import I1, I8, I64, from_memory, memory_type
+from .llvm_loop import POINTER, counted, minimum, spread
+from .llvm_vector import constant, intrinsic, vector
+from .packed_task import (
+    AT_COLUMNS,
+    AT_LAST,
+    AT_ROWS,
+    DIRECT_CALL,
+    DIRECT_RANGE,
+    EXTENT,
+    LEFT_STEP,
+    OUT_STEP,
+    RECORD,
+    RIGHT_STEP,
+    word,
+)
+from .register_tile import Panels
+
+BLOCK = 8192
+"""Bytes of a row's sums that are worked on at a time."""
+
+TERMS = 8
+"""That are added at a time, at most: as many rows are read side by side."""
+
+SHARED = 128
+"""Columns that a thread gets at least: shorter pieces of rows take longer to come."""
+
+
+def few_rows(
+    module: ir.Module, tile: Panels, d: DType, name: str, rows: int, factors: int
+) -> ir.Function:
+    """The routine for at most so many rows; registers hold so many vectors of left factors, one for
+    each row and term."""
+    part = _part(module, tile, d, f"{name}_part", rows, min(TERMS, factors // rows))
+    f = ir.Function(module, DIRECT_CALL, name)
+    f.linkage = "internal"
+    not_hot(f)
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    extents = [word(b, f.args[1], RECORD * k + EXTENT) for k in (AT_ROWS, AT_COLUMNS, AT_LAST)]
+    work = b.mul(constant(I64, 2), b.mul(extents[0], b.mul(extents[1], extents[2])))
+    args = [part, *f.args, extents[1], constant(I64, SHARED), work]
+    b.ret(b.call(share(module), args))
+    return f
+
+
+def _part(
+    module: ir.Module, tile: Panels, d: DType, name: str, rows: int, many: int
+) -> ir.Function:
+    """`(operands, loops, …, low, high)`: some columns, `many` terms at a time."""
+    f = ir.Function(module, DIRECT_RANGE, name)
+    f.linkage = "internal"
+    f.attributes.add("nounwind")
+    operands, loops, _, _, low, high = f.args
+    b = ir.IRBuilder(f.append_basic_block("entry"))
+    left, right, out = (word(b, operands, k, POINTER) for k in range(3))
+
+    def record(place: int, which: int) -> ir.Value:
+        return word(b, loops, RECORD * place + which)
+
+    def at(p: ir.Value, t: ir.Type, *by: ir.Value) -> ir.Value:
+        return b.gep(p, [b.add(*by) if len(by) > 1 else by[0]], source_etype=t)
+
+    none, one = constant(I64, 0), constant(I64, 1)
+    last = b.sub(record(AT_ROWS, EXTENT), one)
+    with b.if_then(b.icmp_signed("<", last, none)):
+        b.ret(none)
+    # beyond the last row, it is computed again
+    numbers = [minimum(b, constant(I64, r), last) for r in range(rows)]
+    depth, below = record(AT_LAST, EXTENT), record(AT_LAST, RIGHT_STEP)
+    along = record(AT_LAST, LEFT_STEP)
+    lefts = [at(left, memory_type(d), b.mul(r, record(AT_ROWS, LEFT_STEP))) for r in numbers]
+    outs = [at(out, tile.element, b.mul(r, record(AT_ROWS, OUT_STEP))) for r in numbers]
+    bytes_of = constant(I64, tile.bytes)
+    for p in outs:
+        fill = [at(p, tile.element, low), constant(I8, 0), b.mul(b.sub(high, low), bytes_of)]
+        overload = [POINTER, I64]
+        intrinsic(b, "llvm.memset", [*fill, constant(I1, 0)], ir.VoidType(), overload)
+    whole = b.and_(depth, constant(I64, -many))
+    block = constant(I64, BLOCK // tile.bytes // rows)
+
+    def added(first: ir.Value, terms: int, start: ir.Value, end: ir.Value) -> None:
+        """The terms from `first` on, for the columns from `start` to `end`."""
+        ways = [b.add(first, constant(I64, t)) for t in range(terms)]
+        lines = [at(right, memory_type(d), b.mul(t, below)) for t in ways]
+        factors = [
+            [from_memory(b, b.load(at(p, memory_type(d), b.mul(t, along)), memory_type(d)), d)
+             for t in ways]
+            for p in lefts
+        ]  # fmt: skip
+
+        def step(lanes: int) -> None:
+            wide = factors if lanes == 1 else [[spread(b, x, lanes) for x in k] for k in factors]
+            from_, to = (start, edge) if lanes > 1 else (edge, end)
+            with counted(b, to, constant(I64, lanes), from_) as column:
+                t = memory_type(d, lanes)
+                values = [
+                    from_memory(b, b.load(at(p, memory_type(d), column), t, align=d.size), d)
+                    for p in lines
+                ]
+                places = [at(p, tile.element, column) for p in outs]
+                sums = [b.load(p, vector(tile.element, lanes), align=tile.bytes) for p in places]
+                for k, row in enumerate(wide):
+                    for x, y in zip(row, values, strict=True):
+                        sums[k] = intrinsic(b, "llvm.fma", [x, y, sums[k]])
+                for p, x in zip(places, sums, strict=True):
+                    b.store(x, p, align=tile.bytes)
+
+        edge = b.sub(end, b.urem(b.sub(end, start), constant(I64, tile.lanes)))
+        step(tile.lanes)
+        step(1)
+
+    with counted(b, high, block, low) as start:
+        end = minimum(b, b.add(start, block), high)
+        with counted(b, whole, constant(I64, many)) as first:
+            added(first, many, start, end)
+        with counted(b, depth, one, whole) as first:
+            added(first, 1, start, end)
+    b.ret(none)
+    return f

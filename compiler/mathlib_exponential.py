@@ -16,9 +16,33 @@ def round_by_adding(x: Real, factor: float) -> tuple[Real, Integer]:
 
     Adding 1.5·2^mantissa leaves n in the low bits of the sum: no conversion is needed.
     """
-    magic = x.of(1.5 * 2.0**x.mantissa)
+    magic = _magic(x, 0)
     shifted = x.times_plus(factor, magic)
     return shifted - magic, shifted.as_bits() - magic.as_bits()
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """An integer: as a real; and in the low bits of `raw`, twice the bias added, all other bits
+    being known and above those that an exponent has room for."""
+
+    real: Real
+    raw: Integer
+
+    @property
+    def integer(self) -> Integer:
+        return self.raw - _magic(self.real, 2 * self.real.bias).as_bits()
+
+
+def _magic(x: Real, more: int) -> Real:
+    return x.of(1.5 * 2.0**x.mantissa + more)
+
+
+def rounded_exponent(x: Real, factor: float) -> Exponent:
+    """x·factor rounded to an integer, below 2^(mantissa - 2) in magnitude."""
+    magic = _magic(x, 2 * x.bias)
+    shifted = x.times_plus(factor, magic)
+    return Exponent(shifted - magic, shifted.as_bits())
 
 
 @dataclass(frozen=True)
@@ -28,17 +52,20 @@ class Reduced:
     r: Real
     head: Real
     low: Real
-    n: Real
-    integer: Integer  # n
+    n: Exponent
+
+    @property
+    def integer(self) -> Integer:
+        return self.n.integer
 
 
 def reduce_by_log2(x: Real) -> Reduced:
     """n is the integer nearest to x/log(2)."""
     high, low = x.words(LN2)
-    n, integer = round_by_adding(x, x.words(LOG2_E)[0])
+    n = rounded_exponent(x, x.words(LOG2_E)[0])
     # Exact: x and n·high are multiples of one grid, and |r| < ½.
-    head = n.times_plus(-high, x)
-    return Reduced(n.times_plus(-low, head), head, n * -low, n, integer)
+    head = n.real.times_plus(-high, x)
+    return Reduced(n.real.times_plus(-low, head), head, n.real * -low, n)
 
 
 def power_of_two(n: Integer, like: Real) -> Real:
@@ -46,14 +73,18 @@ def power_of_two(n: Integer, like: Real) -> Real:
     return ((n + like.bias) << like.mantissa).bits_as_real()
 
 
-def scaled(x: Real, n: Real, integer: Integer) -> Real:
+def scaled(x: Real, n: Exponent) -> Real:
     """x·2^n, by one instruction, or in two steps so that the result may be subnormal and n beyond
-    the exponents: the first step is exact, so both round once. n is given twice, as a real too."""
-    done = x.times_power_of_two(n)
+    the exponents: the first step is exact, so both round once.
+
+    The first factor is 2^⌊n/2⌋, whose biased exponent is half of n plus twice the bias; that of the
+    second one is the other half."""
+    done = x.times_power_of_two(n.real)
     if done is not None:
         return done
-    half = integer >> 1
-    return x * power_of_two(half, x) * power_of_two(integer - half, x)
+    first = (n.raw << (x.mantissa - 1)) & -(1 << x.mantissa)
+    second = (n.raw << x.mantissa) - first
+    return x * first.bits_as_real() * second.bits_as_real()
 
 
 def exp_of_reduced(r: Real) -> Real:
@@ -64,23 +95,23 @@ def exp_of_reduced(r: Real) -> Real:
 def exp(x: Real) -> Real:
     """2^n·(1 + r + r²·q(r))."""
     reduced = reduce_by_log2(x.clamped(x.either(-104.5, -746.0), x.either(89.5, 710.5)))
-    return scaled(exp_of_reduced(reduced.r), reduced.n, reduced.integer)
+    return scaled(exp_of_reduced(reduced.r), reduced.n)
 
 
 def exp_of_words(x: Real, x_low: Real) -> Real:
     """exp(x + x_low), x between exp's bounds."""
     reduced = reduce_by_log2(x)
     r = reduced.head + (reduced.low + x_low)
-    return scaled(exp_of_reduced(r), reduced.n, reduced.integer)
+    return scaled(exp_of_reduced(r), reduced.n)
 
 
 def exp2(x: Real) -> Real:
     """exp(r), r = (x - n)·log(2) in two words, times 2^n."""
     x = x.clamped(x.either(-151.0, -1076.0), x.either(129.0, 1025.0))
-    n, integer = round_by_adding(x, 1.0)
-    fraction = x - n
+    n = rounded_exponent(x, 1.0)
+    fraction = x - n.real
     high, low = x.words(LN2)
-    return scaled(exp_of_reduced(fraction.times_plus(high, fraction * low)), n, integer)
+    return scaled(exp_of_reduced(fraction.times_plus(high, fraction * low)), n)
 
 
 def expm1(x: Real) -> Real:

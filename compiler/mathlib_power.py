@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from .lanes import Real, choose
 from .mathlib_coefficients import ATANH_TAIL, CBRT, EXPM1, LN2, THIRD, TWO_LOG2_E
-from .mathlib_exponential import power_of_two, round_by_adding, scaled
+from .mathlib_exponential import power_of_two, round_by_adding, rounded_exponent, scaled
 from .mathlib_logarithm import fast_two_sum, split
 
 Words = Mapping[int, tuple[float, ...]]
@@ -62,14 +62,14 @@ def pow(x: Real, y: Real) -> Real:
     product_low = power.times_plus(low, high.times_plus(power, -product))
     product_low = choose(inside, product_low, x.of(0.0))
     product = product.clamped(-bound, bound)
-    n, integer = round_by_adding(product, 1.0)
-    fraction, fraction_low = fast_two_sum(product - n, product_low)
+    n = rounded_exponent(product, 1.0)
+    fraction, fraction_low = fast_two_sum(product - n.real, product_low)
     r, r_low = times_words(fraction, fraction_low, LN2)
     total, total_low = fast_two_sum(x.of(1.0), r)
     result = total + (
         total_low + (r * r).times_plus(r.polynomial(EXPM1), r_low.times_plus(r, r_low))
     )
-    result = scaled(result, n, integer)
+    result = scaled(result, n)
 
     half = y * 0.5
     whole = y.truncated().equals(y)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from . import ir
 from .dtypes import DType
 from .entry_builder import not_hot
-from .fork_join import share
+from .fork_join import share, threads, up
 from .instructions import I1, I8, I64, from_memory, memory_type
 from .llvm_loop import POINTER, counted, minimum, spread
 from .llvm_vector import constant, intrinsic, vector
@@ -42,8 +42,9 @@ BLOCK = 8192
 TERMS = 8
 """That are added at a time, at most: as many rows are read side by side."""
 
-SHARED = 128
-"""Columns that a thread gets at least: shorter pieces of rows take longer to come."""
+SHARED, PARTS = 256, 2
+"""Columns that a thread gets at a time, at least, and how many parts each thread has: shorter
+pieces of rows take longer to come."""
 
 
 def few_rows(
@@ -58,8 +59,9 @@ def few_rows(
     b = ir.IRBuilder(f.append_basic_block("entry"))
     extents = [word(b, f.args[1], RECORD * k + EXTENT) for k in (AT_ROWS, AT_COLUMNS, AT_LAST)]
     work = b.mul(constant(I64, 2), b.mul(extents[0], b.mul(extents[1], extents[2])))
-    args = [part, *f.args, extents[1], constant(I64, SHARED), work]
-    b.ret(b.call(share(module), args))
+    parts = b.mul(b.load(threads(module), typ=I64), constant(I64, PARTS))
+    step = intrinsic(b, "llvm.smax", [up(b, extents[1], parts), constant(I64, SHARED)])
+    b.ret(b.call(share(module), [part, *f.args, extents[1], step, work]))
     return f
 
 

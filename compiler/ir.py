@@ -211,6 +211,13 @@ class IRBuilder:
         end = "" if align is None else f", align {align}"
         return self._made(typ, f"load {typ.text}, {p.type.text} {p.ref}{end}")
 
+    def load_invariant(self, p: Value, typ: Type, align: int) -> Value:
+        """What nothing ever writes."""
+        weights = self.module.weights
+        none = weights.setdefault("", len(weights))
+        end = f"align {align}, !invariant.load !{none}"
+        return self._made(typ, f"load {typ.text}, {p.type.text} {p.ref}, {end}")
+
     def store(self, x: Value, p: Value, align: int | None = None) -> None:
         end = "" if align is None else f", align {align}"
         self.block.instructions.append(f"store {x.type.text} {x.ref}, {p.type.text} {p.ref}{end}")

@@ -17,6 +17,7 @@ from .llvm_vector import (
     constant,
     element_of,
     exponent_and_mantissa,
+    factor,
     gather,
     intrinsic,
     replaced,
@@ -163,6 +164,12 @@ class Real:
     def _lift(self, other: Real | float) -> ir.Value:
         return other.value if isinstance(other, Real) else constant(self.value.type, other)
 
+    def _factor(self, other: Real | float) -> ir.Value:
+        """The same for what is fused."""
+        if isinstance(other, Real):
+            return other.value
+        return factor(self.builder, self.value.type, other)
+
     def __add__(self, other: Real | float) -> Real:
         return Real(self.builder, self.builder.fadd(self.value, self._lift(other)))
 
@@ -215,7 +222,7 @@ class Real:
 
     def times_plus(self, factor: Real | float, term: Real | float) -> Real:
         """self·factor + term, rounded once."""
-        args = [self.value, self._lift(factor), self._lift(term)]
+        args = [self.value, self._factor(factor), self._factor(term)]
         return Real(self.builder, intrinsic(self.builder, "llvm.fma", args))
 
     def absolute(self) -> Real:

@@ -222,7 +222,10 @@ def _emitted(
 
 def _module(name: str, machine: Machine) -> ir.Module:
     # LLVM makes vscalef of llvm.ldexp; elsewhere it would call the C library lane by lane
-    module = TargetModule(name, scales_by_powers=machine.registers.vector_bytes == 64)
+    bytes_ = machine.registers.vector_bytes
+    module = TargetModule(
+        name, scales_by_powers=bytes_ == 64, constants_in_memory=256 if bytes_ == 32 else 0
+    )
     module.triple = machine.triple
     module.data_layout = data_layout(machine)
     return module

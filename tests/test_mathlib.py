@@ -53,10 +53,11 @@ INF, NAN, PI = math.inf, math.nan, math.pi
 # ---- Compiling -----------------------------------------------------------------------------------
 
 
-def loops(bits: int, width: int, scales: bool = False) -> ir.Module:
+def loops(bits: int, width: int, scales: bool = False, in_memory: int = 0) -> ir.Module:
     """One function per row of the table: (in…, out, n) with n a multiple of the width. `scales`:
-    for a target that scales by powers of two in one instruction."""
-    module = TargetModule("mathlib", scales_by_powers=scales)
+    for a target that scales by powers of two in one instruction; `in_memory`: the bits of vectors
+    whose constants are operands in memory."""
+    module = TargetModule("mathlib", scales_by_powers=scales, constants_in_memory=in_memory)
     element, i64 = FLOAT[bits], ir.IntType(64)
     for name, row in mathlib.FUNCTIONS.items():
         types = [ir.PointerType()] * (row.arity + 1) + [i64]
@@ -121,7 +122,7 @@ class Library:
 
 
 @functools.cache
-def library(bits: int, width: int, scales: bool = False) -> Library:
+def library(bits: int, width: int, scales: bool = False, in_memory: int = 0) -> Library:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(
@@ -130,7 +131,8 @@ def library(bits: int, width: int, scales: bool = False) -> Library:
         features=llvm.get_host_cpu_features().flatten(),
         jit=True,
     )
-    module = optimised(loops(bits, width, scales), machine, llvm.get_default_triple())
+    given = loops(bits, width, scales, in_memory)
+    module = optimised(given, machine, llvm.get_default_triple())
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return Library(bits, width, engine)
@@ -352,8 +354,9 @@ def test_every_width_gives_the_same_bits(name: str, bits: int) -> None:
     args = args[: mathlib.FUNCTIONS[name].arity]
     whole = np.uint32 if bits == 32 else np.uint64
     scalar = library(bits, 1)(name, *args)
-    for width in {32: (8, 16), 64: (8,)}[bits]:
-        wide = library(bits, width)(name, *args)
+    ways = {32: ((8, 0), (8, 256), (16, 0)), 64: ((4, 256), (8, 0))}[bits]
+    for width, in_memory in ways:
+        wide = library(bits, width, in_memory=in_memory)(name, *args)
         # NaNs may differ in sign and payload.
         same = (scalar.view(whole) == wide.view(whole)) | (np.isnan(scalar) & np.isnan(wide))
         assert same.all(), (width, [a[~same][0] for a in args])

@@ -7,10 +7,13 @@ from __future__ import annotations
 import re
 
 import pytest
+import tdsl
+from tdsl.compiler.build import Build
 from tdsl.compiler.dtypes import F32, F64, DType
 from tdsl.compiler.machine import Machine
 from tdsl.compiler.object_code import assembly, parsed
 from tdsl.compiler.target_cpu import CpuTarget, data_layout, shared_module, split_text
+from tdsl.compiler.tuning import STATIC
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 AVX2 = "+avx,+avx2,+bmi2,+f16c,+fma,+sse4.2"
@@ -31,3 +34,12 @@ def test_sums_stay_in_registers(features: str, kind: str, d: DType) -> None:
     for name, body in tiles:
         for line in body.split("\n"):
             assert not re.search(r"%[xyz]mm\d+.*\(%rsp\)|\(%rsp\).*%[xyz]mm", line), (name, line)
+
+
+def test_coefficients_are_operands_in_memory() -> None:
+    """With 16 registers, those of a polynomial are read by the instruction that needs them: LLVM
+    would make a vector of each, in the loop, by one more."""
+    machine = Machine(TRIPLE, AVX2)
+    graph = tdsl.compile("def f(x: f32[n]) -> f32[n]:\n    return erf(x)\n").f.graph()
+    text = Build(graph, machine, STATIC).text("asm")
+    assert len(re.findall(r"vfn?madd\d+ps\s+\S*constant_v8f32", text)) > 10

@@ -1,8 +1,9 @@
 """The suite: `python benchmarks [--quick]`, or `make bench`.
 
 Every section runs in a process of its own, pinned to as many CPUs as it may use threads. The tables
-are printed, and written with a plot to docs/performance.md and docs/performance.png; a quick run
-(few rounds, fewer rows, under two minutes) or a part only prints, unless `--to` names a folder.
+are printed, and written with a plot to docs/performance.md and docs/performance.png (`--page`: by
+another name, of another kind of machine); a quick run (few rounds, fewer rows, under two minutes)
+or a part only prints, unless `--to` names a folder.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=[WORKLOADS, *SECTIONS], help="these sections")
     parser.add_argument("--workloads", nargs="+", default=[], help="these workloads' times alone")
     parser.add_argument("--to", type=Path, help="the folder of the page and its plot")
+    parser.add_argument("--page", default="performance", help="its name, and its plot's")
     parser.add_argument("--section", help=argparse.SUPPRESS)  # one section, in this process
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -144,12 +146,13 @@ def _write(
     plot = None
     if data:
         try:
-            report.draw(data, folder / "performance.png")
-            plot = "performance.png"
+            plot = f"{options.page}.png"
+            report.draw(data, folder / plot)
         except ImportError:
+            plot = None
             print("no plot: matplotlib is not installed", file=sys.stderr)
     text = report.page(machine, tables, plot)
-    (folder / "performance.md").write_text(text, encoding="utf-8")
+    (folder / f"{options.page}.md").write_text(text, encoding="utf-8")
 
 
 def _machine(load: float, quick: bool) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 
 from . import instructions as ins
 from . import ir
 from .dims import dim
 from .dims import product as dims_product
 from .emit_reductions import Reductions
+from .emit_stores import together
 from .frame import Target
 from .instructions import I64, memory_type, register_type
 from .llvm_vector import constant, intrinsic, vector
@@ -55,14 +57,17 @@ class _Emitter(Reductions):
     def body(self) -> None:
         if not any(isinstance(s, Reduce) for s in self.nest.body[:1]):
             self.ask_ahead()
-        for s in self.nest.body:
-            match s:
-                case Store():
-                    self.target.store(self, partial(self.store, s))
-                case Update():
-                    self.update(s)
-                case Reduce():
-                    self.reduce(s)
+        for kind, statements in groupby(self.nest.body, type):
+            if kind is Store:
+                for several in together([s for s in statements if isinstance(s, Store)]):
+                    self.target.store(self, partial(self.stores, several))
+                continue
+            for s in statements:
+                match s:
+                    case Update():
+                        self.update(s)
+                    case Reduce():
+                        self.reduce(s)
 
     def start_values(self) -> None:
         """Pointers and sizes stand at the start of the function."""

@@ -6,12 +6,28 @@ others: the value (`emit_values`), when it is stored (`emit`, `emit_reductions`)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from . import instructions as ins
 from . import ir
 from .emit_values import Values
 from .instructions import I8, I32, I64, memory_type
 from .llvm_vector import ask_for, constant, intrinsic
-from .loops import Ahead, Store
+from .loops import Ahead, Load, Store, postorder
+
+_Row = tuple[ir.Value, ir.Value, ir.Value | None]
+"""A vector, where its first lane goes, and which lanes do; None if all do."""
+
+
+def together(stores: Sequence[Store]) -> list[list[Store]]:
+    """In groups of which none reads what another one writes."""
+    groups: list[list[Store]] = []
+    for s in stores:
+        read = {x.buffer.name for x in postorder([s.value]) if isinstance(x, Load)}
+        if not groups or read & {x.buffer.name for x in groups[-1]}:
+            groups.append([])
+        groups[-1].append(s)
+    return groups
 
 
 class Stores(Values):
@@ -39,32 +55,58 @@ class Stores(Values):
                 ask_for(b, place, 2)
 
     def store(self, s: Store) -> None:
+        self.stores([s])
+
+    def stores(self, several: Sequence[Store]) -> None:
+        """All values, then the stores: none reads what another one writes."""
         b = self.b
-        element = memory_type(s.buffer.dtype)
-        every = list(self.copies_of(self.loops))
-        if s.is_update:  # a copy that repeats the last point must read what the others read
+        rows: list[_Row] = []
+        for s in several:
+            element = memory_type(s.buffer.dtype)
+            every = list(self.copies_of(self.loops))
+            if s.is_update:  # a copy that repeats the last point must read what the others read
+                for at in every:
+                    self.value(s.value, at)
             for at in every:
-                self.value(s.value, at)
-        for at in every:
-            x = self.value(s.value, at)
-            address = self.address(s.buffer, s.offset, at)
-            if self.lane_index is None:
-                x = ins.to_memory(b, x, s.buffer.dtype)
-                b.store(x, address, align=self.align(element))
-                continue
-            x = ins.to_memory(b, self.splat(x), s.buffer.dtype)
-            step = s.offset.coefficient(self.lane_index)
-            mask = self.lane_mask(at)
-            if step is not None and step.const == 1:
+                x = self.value(s.value, at)
+                address = self.address(s.buffer, s.offset, at)
+                if self.lane_index is None:
+                    x = ins.to_memory(b, x, s.buffer.dtype)
+                    b.store(x, address, align=self.align(element))
+                    continue
+                x = ins.to_memory(b, self.splat(x), s.buffer.dtype)
+                step = s.offset.coefficient(self.lane_index)
+                mask = self.lane_mask(at)
+                if step is not None and step.const == 1:
+                    rows.append((x, address, mask))
+                    continue
+                assert step is not None
+                self.store_rows(rows)
+                rows = []
+                pointers = b.gep(address, [self._steps(step)], source_etype=element)
+                full = self.splat(constant(ins.I1, 1)) if mask is None else mask
+                intrinsic(
+                    b,
+                    "llvm.masked.scatter",
+                    [x, pointers, constant(I32, self.align(element)), full],
+                    result=ir.VoidType(),
+                    overload=[x.type, pointers.type],
+                )
+        self.store_rows(rows)
+
+    def store_rows(self, rows: Sequence[_Row]) -> None:
+        """Under masks only where these leave some lanes out, unless masks cost nothing: such a
+        store is many instructions (AMD's cores take 12 cycles for 8 lanes)."""
+        masked = any(mask is not None for _, _, mask in rows)
+        whole = self.all_lanes() if masked else None
+        if whole is None:
+            for x, address, mask in rows:
                 self.store_row(x, address, mask)
-                continue
-            assert step is not None
-            pointers = b.gep(address, [self._steps(step)], source_etype=element)
-            full = self.splat(constant(ins.I1, 1)) if mask is None else mask
-            intrinsic(
-                b,
-                "llvm.masked.scatter",
-                [x, pointers, constant(I32, self.align(element)), full],
-                result=ir.VoidType(),
-                overload=[x.type, pointers.type],
-            )
+            return
+        with self.b.if_else(whole) as (all_of_them, some):
+            with all_of_them:
+                for x, address, _ in rows:
+                    self.store_row(x, address, None)
+            with some:
+                for x, address, mask in rows:
+                    self.store_row(x, address, mask)

@@ -428,11 +428,22 @@ class Frame:
         copy = at.get(loop.index, 0)
         return self.once(("mask", copy), lambda: self._lane_mask(loop, copy))
 
+    def all_lanes(self) -> ir.Value | None:
+        """Whether all lanes of all copies are within the extent; None where masks cost nothing."""
+        if self.lane_index is None or self.target.registers.of_masks:
+            return None
+        loop = self.loops[self.lane_index]
+        step = constant(I64, loop.step)
+        return self.once(("whole",), lambda: self.b.icmp_signed(">=", self._left(loop), step))
+
+    def _left(self, loop: Loop) -> ir.Value:
+        """How many points there are from the first lane on."""
+        end, at = self.range_of(loop)[1], self.base[loop.index]
+        return self.once(("left",), lambda: self.b.sub(end, at, flags=["nsw"]))
+
     def _lane_mask(self, loop: Loop, copy: int) -> ir.Value:
         b = self.b
-        left = self.once(
-            ("left",), lambda: b.sub(self.range_of(loop)[1], self.base[loop.index], flags=["nsw"])
-        )
+        left = self._left(loop)
         # clamped, the number of points left fits 32 bits
         short = self.once(
             ("short",),

@@ -47,6 +47,11 @@ class Registers:
     tuning: Tuning = STATIC
     matrix_tiles: bool = False
 
+    @property
+    def of_masks(self) -> bool:
+        """Whether there are registers for masks (AVX-512), which then cost nothing."""
+        return self.vector_bytes == 64
+
 
 @dataclass(frozen=True)
 class Preference:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tdsl
 from tdsl.compiler import graph as g
 from tdsl.compiler.band_nests import BandNest
 from tdsl.compiler.build import Build
@@ -108,3 +109,30 @@ def test_short_innermost_bodies_are_split() -> None:
     assert not split_loops(columns)
     (long,) = nests(function([y], comp(op("lgamma", op("erf", at(y, 0, 1))), ["n", "k"], 2)))
     assert not split_loops(long)
+
+
+DEAR = """
+def f(w: T[n], v: T[n], x: T[n]):
+    a[i] = erf(x[i]) * exp(w[i]) + tanh(v[i])
+    b[i] = w[i] - v[i] * log(1 + exp(x[i])) * sin(w[i])
+    c[i] = a[i] > b[i]
+    return a, b, c, a * cos(b) / (1 + x**2), i64(8 * b)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_several_results_of_a_dear_body(dtype: str) -> None:
+    """Bodies too long to be emitted twice store under masks in the last tile alone, all their
+    results together; nothing is written behind these, and donated arguments are read before."""
+    f = tdsl.compile(DEAR.replace("T", dtype)).f
+    rng = np.random.default_rng(7)
+    w, v, x = rng.standard_normal((3, 1000)).astype(dtype.replace("f", "float"))
+    longest = f(w, v, x)
+    for n in LENGTHS:
+        for got, want in zip(f(w[:n], v[:n], x[:n]), longest, strict=True):
+            np.testing.assert_array_equal(got, want[:n], err_msg=f"{n} elements")
+        room = [np.concatenate([part[:n], np.full(40, 7, part.dtype)]) for part in (w, v)]
+        donated = f(room[0][:n], room[1][:n], x[:n], donate=("w", "v"))
+        for got, want in zip(donated, longest, strict=True):
+            np.testing.assert_array_equal(got, want[:n], err_msg=f"{n} elements")
+        assert all((part[n:] == 7).all() for part in room), n

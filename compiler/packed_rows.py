@@ -14,12 +14,15 @@ the order of its terms.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from . import ir
 from .dtypes import DType
 from .entry_builder import not_hot
 from .fork_join import share, threads, up
-from .instructions import I1, I8, I64, from_memory, memory_type
-from .llvm_loop import POINTER, counted, minimum, spread
+from .frame import formatted
+from .instructions import I1, I8, I32, I64, from_memory, memory_type
+from .llvm_loop import POINTER, below, counted, minimum, spread
 from .llvm_vector import constant, intrinsic, vector
 from .packed_task import (
     AT_COLUMNS,
@@ -79,16 +82,21 @@ def _part(
     def record(place: int, which: int) -> ir.Value:
         return word(b, loops, RECORD * place + which)
 
-    def at(p: ir.Value, t: ir.Type, *by: ir.Value) -> ir.Value:
-        return b.gep(p, [b.add(*by) if len(by) > 1 else by[0]], source_etype=t)
+    def at(p: ir.Value, t: ir.Type, by: ir.Value) -> ir.Value:
+        return b.gep(p, [by], source_etype=t)
 
+    lanes = constant(I64, tile.lanes)
+    wide = vector(tile.element, tile.lanes)
+    # sums beside the last whole vector gather in room of their own, whole vectors, too
+    room = b.alloca(ir.ArrayType(wide, rows))
+    beside = [b.gep(room, [constant(I64, r)], source_etype=wide) for r in range(rows)]
     none, one = constant(I64, 0), constant(I64, 1)
     last = b.sub(record(AT_ROWS, EXTENT), one)
     with b.if_then(b.icmp_signed("<", last, none)):
         b.ret(none)
     # beyond the last row, it is computed again
     numbers = [minimum(b, constant(I64, r), last) for r in range(rows)]
-    depth, below = record(AT_LAST, EXTENT), record(AT_LAST, RIGHT_STEP)
+    depth, down = record(AT_LAST, EXTENT), record(AT_LAST, RIGHT_STEP)
     along = record(AT_LAST, LEFT_STEP)
     lefts = [at(left, memory_type(d), b.mul(r, record(AT_ROWS, LEFT_STEP))) for r in numbers]
     outs = [at(out, tile.element, b.mul(r, record(AT_ROWS, OUT_STEP))) for r in numbers]
@@ -100,42 +108,52 @@ def _part(
     whole = b.and_(depth, constant(I64, -many))
     block = constant(I64, BLOCK // tile.bytes // rows)
 
-    def added(first: ir.Value, terms: int, start: ir.Value, end: ir.Value) -> None:
+    def added(first: ir.Value, terms: int, start: ir.Value, edge: ir.Value, end: ir.Value) -> None:
         """The terms from `first` on, for the columns from `start` to `end`."""
         ways = [b.add(first, constant(I64, t)) for t in range(terms)]
-        lines = [at(right, memory_type(d), b.mul(t, below)) for t in ways]
+        lines = [at(right, memory_type(d), b.mul(t, down)) for t in ways]
         factors = [
             [from_memory(b, b.load(at(p, memory_type(d), b.mul(t, along)), memory_type(d)), d)
              for t in ways]
             for p in lefts
         ]  # fmt: skip
+        spreads = [[spread(b, x, tile.lanes) for x in k] for k in factors]
+        t = memory_type(d, tile.lanes)
 
-        def step(lanes: int) -> None:
-            wide = factors if lanes == 1 else [[spread(b, x, lanes) for x in k] for k in factors]
-            from_, to = (start, edge) if lanes > 1 else (edge, end)
-            with counted(b, to, constant(I64, lanes), from_) as column:
-                t = memory_type(d, lanes)
-                values = [
-                    from_memory(b, b.load(at(p, memory_type(d), column), t, align=d.size), d)
-                    for p in lines
-                ]
-                places = [at(p, tile.element, column) for p in outs]
-                sums = [b.load(p, vector(tile.element, lanes), align=tile.bytes) for p in places]
-                for k, row in enumerate(wide):
-                    for x, y in zip(row, values, strict=True):
-                        sums[k] = intrinsic(b, "llvm.fma", [x, y, sums[k]])
-                for p, x in zip(places, sums, strict=True):
-                    b.store(x, p, align=tile.bytes)
+        def step(values: Sequence[ir.Value], places: Sequence[ir.Value]) -> None:
+            sums = [b.load(p, wide, align=tile.bytes) for p in places]
+            ys = [from_memory(b, y, d) for y in values]
+            for k, row in enumerate(spreads):
+                for x, y in zip(row, ys, strict=True):
+                    sums[k] = intrinsic(b, "llvm.fma", [x, y, sums[k]])
+            for p, x in zip(places, sums, strict=True):
+                b.store(x, p, align=tile.bytes)
 
-        edge = b.sub(end, b.urem(b.sub(end, start), constant(I64, tile.lanes)))
-        step(tile.lanes)
-        step(1)
+        with counted(b, edge, lanes, start) as column:
+            values = [b.load(at(p, memory_type(d), column), t, align=d.size) for p in lines]
+            step(values, [at(p, tile.element, column) for p in outs])
+        with b.if_then(b.icmp_signed("<", edge, end)):
+            mask = below(b, tile.lanes, b.sub(end, edge))
+            step([masked(at(p, memory_type(d), edge), t, d.size, mask) for p in lines], beside)
+
+    def masked(p: ir.Value, t: ir.Type, align: int, mask: ir.Value) -> ir.Value:
+        args = [p, constant(I32, align), mask, formatted(t, "zeroinitializer")]
+        return intrinsic(b, "llvm.masked.load", args, result=t, overload=[t, POINTER])
 
     with counted(b, high, block, low) as start:
         end = minimum(b, b.add(start, block), high)
+        edge = b.sub(end, b.urem(b.sub(end, start), lanes))
+        for p in beside:
+            b.store(constant(wide, 0), p, align=tile.bytes)
         with counted(b, whole, constant(I64, many)) as first:
-            added(first, many, start, end)
+            added(first, many, start, edge, end)
         with counted(b, depth, one, whole) as first:
-            added(first, 1, start, end)
+            added(first, 1, start, edge, end)
+        with b.if_then(b.icmp_signed("<", edge, end)):
+            mask = below(b, tile.lanes, b.sub(end, edge))
+            for p, to in zip(beside, outs, strict=True):
+                x = b.load(p, wide, align=tile.bytes)
+                args = [x, at(to, tile.element, edge), constant(I32, tile.bytes), mask]
+                intrinsic(b, "llvm.masked.store", args, ir.VoidType(), [wide, POINTER])
     b.ret(none)
     return f

@@ -15,24 +15,11 @@ from __future__ import annotations
 
 from . import ir
 from .dtypes import DType
-from .entry_builder import not_hot
-from .fork_join import share
-from .instructions import I64, from_memory, memory_type, sum_of_lanes
-from .llvm_loop import POINTER, counted, minimum
+from .instructions import I1, I64, from_memory, memory_type, sum_of_lanes
+from .llvm_loop import counted, minimum
 from .llvm_vector import constant, intrinsic, vector
-from .packed_task import (
-    AT_COLUMNS,
-    AT_LAST,
-    AT_ROWS,
-    DIRECT_CALL,
-    DIRECT_RANGE,
-    EXTENT,
-    LEFT_STEP,
-    OUT_STEP,
-    RECORD,
-    RIGHT_STEP,
-    word,
-)
+from .packed_range import Part, part_of, shared_out
+from .packed_task import AT_COLUMNS, AT_LAST, AT_ROWS, EXTENT, LEFT_STEP, OUT_STEP, RIGHT_STEP
 from .register_tile import ALIGNMENT, Panels
 
 BLOCK = 1024
@@ -52,38 +39,25 @@ def most_columns(tile: Panels) -> int:
 
 
 def few_columns(module: ir.Module, tile: Panels, d: DType, name: str) -> ir.Function:
-    part = _part(module, tile, d, f"{name}_part")
-    f = ir.Function(module, DIRECT_CALL, name)
-    f.linkage = "internal"
-    not_hot(f)
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    extents = [word(b, f.args[1], RECORD * k + EXTENT) for k in (AT_ROWS, AT_COLUMNS, AT_LAST)]
-    work = b.mul(constant(I64, 2), b.mul(extents[0], b.mul(extents[1], extents[2])))
-    b.ret(b.call(share(module), [part, *f.args, extents[0], constant(I64, SHARED), work]))
-    return f
+    part = part_of(module, name)
+    _write(part, tile, d)
+    return shared_out(part, name, AT_ROWS, SHARED)
 
 
-def _part(module: ir.Module, tile: Panels, d: DType, name: str) -> ir.Function:
-    """`(operands, loops, …, low, high)`: some rows."""
-    f = ir.Function(module, DIRECT_RANGE, name)
-    f.linkage = "internal"
-    f.attributes.add("nounwind")
-    operands, loops, _, _, low, high = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    left, right, out = (word(b, operands, k, POINTER) for k in range(3))
-    columns, depth = (word(b, loops, RECORD * k + EXTENT) for k in (AT_COLUMNS, AT_LAST))
-    row, below = (
-        word(b, loops, RECORD * place + which)
-        for place, which in ((AT_ROWS, LEFT_STEP), (AT_LAST, RIGHT_STEP))
-    )
-    out_row = word(b, loops, RECORD * AT_ROWS + OUT_STEP)
+def _write(part: Part, tile: Panels, d: DType) -> None:
+    """Some rows."""
+    b, record, low, high = part.b, part.record, part.low, part.high
+    left, right, out = part.operands
+    columns, depth = (record(k, EXTENT) for k in (AT_COLUMNS, AT_LAST))
+    row, below = record(AT_ROWS, LEFT_STEP), record(AT_LAST, RIGHT_STEP)
+    out_row = record(AT_ROWS, OUT_STEP)
     room = b.alloca(ir.ArrayType(tile.element, BLOCK * most_columns(tile)))
     room.align = ALIGNMENT
     none, one, size = constant(I64, 0), constant(I64, 1), constant(I64, BLOCK)
     lanes, stands = constant(I64, tile.lanes), memory_type(d)
     dense = b.and_(b.icmp_signed("==", columns, one), b.icmp_signed("==", below, one))
-    if stands is not tile.element:
-        dense = b.and_(dense, constant(dense.type, 0))
+    if d.is_half:  # is made f32 when it is copied
+        dense = constant(I1, 0)
     last_row = b.sub(high, one)
 
     def at(p: ir.Value, by: ir.Value, t: ir.Type = tile.element) -> ir.Value:
@@ -158,4 +132,3 @@ def _part(module: ir.Module, tile: Panels, d: DType, name: str) -> ir.Function:
             with counted(b, columns, one, pairs) as column:
                 several(row_at, column, 1)
     b.ret(none)
-    return f

@@ -105,11 +105,16 @@ def shared_direct(module: ir.Module, d: DType, transposed: bool) -> ir.Function:
     return external(module, DIRECT_CALL, _name(d, transposed))
 
 
+def has_more_rows(tile: Panels) -> bool:
+    """Whether there is a routine for more than a few rows."""
+    return tile.rows % FEW == 0
+
+
 def reads_in_place(
     b: ir.IRBuilder, tile: Panels, rows: ir.Value, columns: ir.Value, depth: ir.Value
 ) -> ir.Value:
     """Whether more than a few rows are few enough for that."""
-    if tile.rows % FEW:
+    if not has_more_rows(tile):
         return constant(I1, 0)
     work = b.mul(b.mul(rows, columns), depth)
     wide = b.icmp_signed(">=", columns, constant(I64, WIDE))
@@ -128,7 +133,7 @@ def add_direct(target: Target, module: ir.Module, tile: Panels, d: DType, transp
             name = f"{_name(d, False)}_{most}_rows"
             factors = target.registers.accumulators
             functions.append(few_rows(module, tile, d, name, most, factors))
-        if tile.rows % FEW == 0:
+        if has_more_rows(tile):
             functions.append(_more_rows(target, module, tile, d))
     f = ir.Function(module, DIRECT_CALL, _name(d, transposed))
     not_hot(f)

@@ -18,25 +18,12 @@ from collections.abc import Sequence
 
 from . import ir
 from .dtypes import DType
-from .entry_builder import not_hot
-from .fork_join import share, threads, up
 from .frame import formatted
 from .instructions import I1, I8, I32, I64, from_memory, memory_type
 from .llvm_loop import POINTER, below, counted, minimum, spread
 from .llvm_vector import constant, intrinsic, vector
-from .packed_task import (
-    AT_COLUMNS,
-    AT_LAST,
-    AT_ROWS,
-    DIRECT_CALL,
-    DIRECT_RANGE,
-    EXTENT,
-    LEFT_STEP,
-    OUT_STEP,
-    RECORD,
-    RIGHT_STEP,
-    word,
-)
+from .packed_range import Part, part_of, shared_out
+from .packed_task import AT_COLUMNS, AT_LAST, AT_ROWS, EXTENT, LEFT_STEP, OUT_STEP, RIGHT_STEP
 from .register_tile import Panels
 
 BLOCK = 8192
@@ -45,9 +32,8 @@ BLOCK = 8192
 TERMS = 8
 """That are added at a time, at most: as many rows are read side by side."""
 
-SHARED, PARTS = 256, 2
-"""Columns that a thread gets at a time, at least, and how many parts each thread has: shorter
-pieces of rows take longer to come."""
+SHARED = 256
+"""Columns that a thread gets at a time, at least."""
 
 
 def few_rows(
@@ -55,32 +41,15 @@ def few_rows(
 ) -> ir.Function:
     """The routine for at most so many rows; registers hold so many vectors of left factors, one for
     each row and term."""
-    part = _part(module, tile, d, f"{name}_part", rows, min(TERMS, factors // rows))
-    f = ir.Function(module, DIRECT_CALL, name)
-    f.linkage = "internal"
-    not_hot(f)
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    extents = [word(b, f.args[1], RECORD * k + EXTENT) for k in (AT_ROWS, AT_COLUMNS, AT_LAST)]
-    work = b.mul(constant(I64, 2), b.mul(extents[0], b.mul(extents[1], extents[2])))
-    parts = b.mul(b.load(threads(module), typ=I64), constant(I64, PARTS))
-    step = intrinsic(b, "llvm.smax", [up(b, extents[1], parts), constant(I64, SHARED)])
-    b.ret(b.call(share(module), [part, *f.args, extents[1], step, work]))
-    return f
+    part = part_of(module, name)
+    _write(part, tile, d, rows, min(TERMS, factors // rows))
+    return shared_out(part, name, AT_COLUMNS, SHARED)
 
 
-def _part(
-    module: ir.Module, tile: Panels, d: DType, name: str, rows: int, many: int
-) -> ir.Function:
-    """`(operands, loops, …, low, high)`: some columns, `many` terms at a time."""
-    f = ir.Function(module, DIRECT_RANGE, name)
-    f.linkage = "internal"
-    f.attributes.add("nounwind")
-    operands, loops, _, _, low, high = f.args
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    left, right, out = (word(b, operands, k, POINTER) for k in range(3))
-
-    def record(place: int, which: int) -> ir.Value:
-        return word(b, loops, RECORD * place + which)
+def _write(part: Part, tile: Panels, d: DType, rows: int, many: int) -> None:
+    """Some columns, `many` terms at a time."""
+    b, record, low, high = part.b, part.record, part.low, part.high
+    left, right, out = part.operands
 
     def at(p: ir.Value, t: ir.Type, by: ir.Value) -> ir.Value:
         return b.gep(p, [by], source_etype=t)
@@ -156,4 +125,3 @@ def _part(
                 args = [x, at(to, tile.element, edge), constant(I32, tile.bytes), mask]
                 intrinsic(b, "llvm.masked.store", args, ir.VoidType(), [wide, POINTER])
     b.ret(none)
-    return f

@@ -27,7 +27,7 @@ from .packed import (
     WORTH_PACKING,
     WORTH_SHARING,
 )
-from .packed_direct import FEW, reads_in_place
+from .packed_direct import FEW, has_more_rows, reads_in_place
 from .packed_task import (
     AT_COLUMNS,
     AT_LAST,
@@ -78,7 +78,7 @@ class Way:
 
 
 def by_vectors(module: ir.Module, tile: Panels) -> Way:
-    fewest = tile.rows if tile.rows % FEW == 0 else FEW + 1
+    fewest = tile.rows if has_more_rows(tile) else FEW + 1
     least = (fewest, tile.lanes // 2, 8), (1, tile.lanes // 4, 8)
     return Way(tile.name, tile, multiply(module, tile), _packing(module, tile), least)
 

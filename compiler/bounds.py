@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Literal
 
 from . import ir
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import Nest
+from .target import Target
 
 Given = Literal["nothing", "rows", "inner", "columns", "results"]
 """A range of rows; of inner rows, counted from the table's first one; of what stands in place of

@@ -16,7 +16,6 @@ from .dims import dim
 from .dims import product as dims_product
 from .emit_reductions import Reductions
 from .emit_stores import together
-from .frame import Target
 from .instructions import I64, memory_type, register_type
 from .llvm_vector import constant, intrinsic, vector
 from .loops import (
@@ -32,6 +31,7 @@ from .loops import (
     Update,
     stores_of,
 )
+from .target import Target
 
 
 def emit(

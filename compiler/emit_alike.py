@@ -12,11 +12,12 @@ from . import ir
 from .alike import Use
 from .dims import Dim, named
 from .entry_builder import not_hot
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I8, I64
 from .llvm_vector import constant
 from .loops import Nest
 from .packed_task import external, stack
+from .target import Target
 
 
 def emit_use(

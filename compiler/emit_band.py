@@ -37,7 +37,7 @@ from .emit_packed import emit_rows
 from .emit_parallel import operations, splittable
 from .entry_builder import not_hot
 from .fork_join import up
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I64
 from .llvm_loop import counted, minimum
 from .llvm_vector import constant
@@ -45,6 +45,7 @@ from .loops import Buffer, Loop, Nest, may_fail
 from .packed import Contraction
 from .plan import MOST_PARTS
 from .records import dataclass
+from .target import Target
 from .tile import Registers
 
 LONGEST = 1 << 22

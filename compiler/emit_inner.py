@@ -21,13 +21,13 @@ from .bounds import Given, of_bounds
 from .dims import Dim, product
 from .emit import emit
 from .emit_parallel import operations, splittable
-from .frame import Target
 from .instructions import I64
 from .llvm_loop import POINTER, counted, minimum
 from .llvm_vector import constant
 from .loops import Buffer, Nest
 from .plan import InnerRoom
 from .records import dataclass
+from .target import Target
 
 WHOLE = 5 << 18
 """Bytes that inner kernels may keep for all inner rows of a row."""

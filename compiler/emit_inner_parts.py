@@ -19,12 +19,12 @@ from .dtypes import BOOL
 from .emit_inner import InnerRows, inner_sizes, rooms_of, sum_bytes
 from .entry_builder import not_hot
 from .fork_join import up
-from .frame import Target
 from .instructions import I1, I64
 from .llvm_loop import counted, minimum
 from .llvm_vector import constant
 from .loops import Buffer, Nest
 from .records import dataclass
+from .target import Target
 from .tile import Registers
 
 MOST = 8

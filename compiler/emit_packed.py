@@ -24,7 +24,7 @@ from .emit_places import emit_places
 from .emit_strip import emit_strip, strip_room
 from .entry_builder import not_hot
 from .fork_join import up
-from .frame import Frame, Target, formatted
+from .frame import Frame, formatted
 from .instructions import I1, I64, register_type
 from .llvm_loop import POINTER, counted, minimum
 from .llvm_vector import constant, intrinsic
@@ -36,6 +36,7 @@ from .packed import ROWS, WORTH_PACKING, Contraction, Operand
 from .packed_split import part_bytes, part_count
 from .records import dataclass
 from .register_tile import Panels, panels
+from .target import Target
 from .tile import Registers, tile
 from .tuning import STATIC
 

@@ -17,7 +17,6 @@ from .dims import product
 from .dtypes import I64 as INDEX
 from .dtypes import DType
 from .emit_values import Values
-from .frame import Target
 from .instructions import I8, I64, register_type
 from .joined_index import taken_apart
 from .llvm_vector import ask_for, constant
@@ -25,6 +24,7 @@ from .loops import Apply, IndexValue, Load, Loop, Nest, Reduce, postorder
 from .packed import Operand
 from .register_tile import ALIGNMENT
 from .register_transpose import transposed
+from .target import Target
 
 
 def _shaped(operand: Operand, group: tuple[Loop, ...], width: int, lanes: int) -> Nest:
@@ -111,7 +111,7 @@ class Pack(Values):
         nest = _shaped(operand, self.group, width, lanes)
         super().__init__(target, module, nest, dims, param_count)
         self.operand, self.width = operand, width
-        self.split = frozenset()  # masks cost nothing beside what is moved
+        self.split = {}  # masks cost nothing beside what is moved
         (s,) = self.nest.body
         assert isinstance(s, Reduce)
         self.statement = s

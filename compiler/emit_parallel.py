@@ -14,7 +14,7 @@ from . import fork_join, ir, primitives
 from .dims import Dim, dim, product
 from .emit import emit
 from .fork_join import WORTH_A_FORK
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I64
 from .llvm_vector import constant
 from .loops import (
@@ -29,6 +29,7 @@ from .loops import (
     stores_of,
     values_of,
 )
+from .target import Target
 
 
 def emit_nest(

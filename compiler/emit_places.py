@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from . import ir
 from .dims import dim
 from .fork_join import up
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I1, I64
 from .llvm_loop import counted
 from .llvm_vector import constant
@@ -21,6 +21,7 @@ from .loops import Linear
 from .packed import Contraction, Places
 from .packed_task import stack
 from .register_tile import Panels
+from .target import Target
 
 
 def emit_places(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 
 from . import instructions as ins
 from . import ir
@@ -18,6 +19,7 @@ from .frame import Copies, formatted, lanes_from
 from .instructions import DOUBLE, I32, I64, register_type
 from .llvm_vector import constant, element_of, intrinsic, vector, width_of
 from .loops import Accumulator, Apply, Load, Loop, Reduce, Value, conjuncts, postorder
+from .weave import side_by_side
 
 
 class Reductions(Stores):
@@ -170,24 +172,37 @@ class Reductions(Stores):
         states = iter(carried)
         out: list[ir.Value] = []
         own = next((loop.index for loop in s.loops if loop.lanes > 1), None)
-        for at in points:
-            for copy in range(inner):
-                here = at if own is None or inner == 1 else {**at, own: copy}
-                for a in s.accumulators:
-                    old = [next(states) for _ in range(_parts(a))]
-                    new = self.accumulate(a, old, here)
-                    mask = None if own is None else self.lane_mask(here)
-                    if a.guard is not None:
-                        guard = self.value(a.guard, here)
-                        mask = guard if mask is None else self.b.and_(mask, self.splat(guard))
-                    if mask is not None:
-                        new = [self.b.select(mask, n, o) for n, o in zip(new, old, strict=True)]
-                    out += new
+        now = inner if own is None else self.loops[own].copies  # of a rest, one
+        with side_by_side(self.b) as copy:
+            for at, k in product(points, range(inner)):
+                old = [next(states) for a in s.accumulators for _ in range(_parts(a))]
+                if k >= now:
+                    out += old
+                    continue
+                copy()
+                here = at if own is None or now == 1 else {**at, own: k}
+                out += self.accumulated(s, old, here, own is not None)
         for left in s.stores:  # what one overwrites, another may read
             for here in self.copies_of(self.loops):
                 self.value(left.value, here)
         for left in s.stores:
             self.store(left)
+        return out
+
+    def accumulated(
+        self, s: Reduce, states: Sequence[ir.Value], at: Copies, in_lanes: bool
+    ) -> list[ir.Value]:
+        out: list[ir.Value] = []
+        for a in s.accumulators:
+            old = list(states[len(out) : len(out) + _parts(a)])
+            new = self.accumulate(a, old, at)
+            mask = self.lane_mask(at) if in_lanes else None
+            if a.guard is not None:
+                guard = self.value(a.guard, at)
+                mask = guard if mask is None else self.b.and_(mask, self.splat(guard))
+            if mask is not None:
+                new = [self.b.select(mask, n, o) for n, o in zip(new, old, strict=True)]
+            out += new
         return out
 
     def accumulate(self, a: Accumulator, old: list[ir.Value], at: Copies) -> list[ir.Value]:

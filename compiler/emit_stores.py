@@ -14,6 +14,7 @@ from .emit_values import Values
 from .instructions import I8, I32, I64, memory_type
 from .llvm_vector import ask_for, constant, intrinsic
 from .loops import Ahead, Load, Store, postorder
+from .weave import side_by_side
 
 _Row = tuple[ir.Value, ir.Value, ir.Value | None]
 """A vector, where its first lane goes, and which lanes do; None if all do."""
@@ -61,12 +62,15 @@ class Stores(Values):
         """All values, then the stores: none reads what another one writes."""
         b = self.b
         rows: list[_Row] = []
+        every = list(self.copies_of(self.loops))
+        # before the stores: a copy that repeats the last point must read what the others read
+        with side_by_side(b) as copy:
+            for at in every:
+                copy()
+                for s in several:
+                    self.value(s.value, at)
         for s in several:
             element = memory_type(s.buffer.dtype)
-            every = list(self.copies_of(self.loops))
-            if s.is_update:  # a copy that repeats the last point must read what the others read
-                for at in every:
-                    self.value(s.value, at)
             for at in every:
                 x = self.value(s.value, at)
                 address = self.address(s.buffer, s.offset, at)

@@ -18,7 +18,7 @@ from .block_sizes import depth_blocks
 from .dims import Dim
 from .dtypes import BOOL
 from .emit_panels import Pack
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I1, I8, I64
 from .llvm_loop import counted, minimum
 from .llvm_vector import constant, intrinsic
@@ -26,6 +26,7 @@ from .loops import Loop
 from .microkernel_strip import COUNT, LINE, START, TABLE
 from .packed import Contraction, Coordinate, Strip
 from .register_tile import ALIGNMENT, Panels
+from .target import Target
 
 FEW = 4
 """Vectors of a short line."""

@@ -130,25 +130,34 @@ class Values(Frame):
         return ins.apply(self.b, x.name, args, last.dtype, x.dtype, literal)
 
     def lane_test(self, x: Apply, at: Copies) -> ir.Value | None:
-        """A comparison of affine integers that walk along the lanes by 1 holds up to some lane, or
-        from there on: one comparison of short lane numbers."""
+        """A comparison of integers of which one walks along the lanes by 1, the other not at all:
+        one comparison of short lane numbers. It holds up to some lane, from there on, in one, or in
+        all others. What is not affine may be so large that differences wrap: then only equality."""
         k = self.lane_index
-        if x.name not in _MIRRORED or k is None or k not in self.deps[x]:
+        if x.name not in _RELATIONS or k is None or k not in self.deps[x]:
             return None
-        left, right = (_affine(a) for a in x.args)
-        if left is None or right is None:
+        sides = [_affine(a) for a in x.args]
+        if None in sides and x.name not in ("eq", "ne"):
             return None
-        steps = [side.coefficient(k) or dim(0) for side in (left, right)]
+        steps = [dim(0) if s is None else s.coefficient(k) or dim(0) for s in sides]
         step = (steps[0] - steps[1]).const
         if step not in (1, -1):
             return None
+        if any(
+            s is None and (a.dtype is not INDEX or k in self.deps[a])
+            for s, a in zip(sides, x.args, strict=True)
+        ):
+            return None
         b = self.b
-        sides = [self.scalar(side, at) for side in (left, right)]
+        first = [
+            self.one(a, at) if s is None else self.scalar(s, at)
+            for s, a in zip(sides, x.args, strict=True)
+        ]
         # lane ? right - left for a step of 1; left - right ? lane for -1
-        bound = b.sub(*(reversed(sides) if step == 1 else sides))
+        bound = b.sub(*(reversed(first) if step == 1 else first))
         bound = intrinsic(b, "llvm.smax", [bound, constant(I64, -1)])
         bound = intrinsic(b, "llvm.smin", [bound, constant(I64, self.lanes)])
-        relation = x.name if step == 1 else _MIRRORED[x.name]
+        relation = x.name if step == 1 else _MIRRORED.get(x.name, x.name)
         lanes, short = self.numbers_from(0), self.splat(b.trunc(bound, I32))
         return b.icmp_signed(_RELATIONS[relation], lanes, short)
 
@@ -331,7 +340,7 @@ class Values(Frame):
         b.position_at_end(fine)
 
 
-_RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 

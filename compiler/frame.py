@@ -1,8 +1,8 @@
 """The frame of a nest while it is emitted: scopes, index values, masks, addresses.
 
-In: the nest, a builder, and a `Target` for what differs between machines. Out: LLVM values, each
-made once in the outermost open scope that asks for it. Left to others: values and statements
-(`emit`), what a machine is (`target_cpu`, `target_cuda`).
+In: the nest, a builder, and a `Target`. Out: LLVM values, each made once in the outermost open
+scope that asks for it. Left to others: values and statements (`emit`), what differs between
+machines (`target`).
 
 A scope is a loop's body. A value made in an open scope may be used in every scope inside it, so
 that what does not depend on a loop stands before the loop: `emit` asks for it there.
@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from . import ir
 from .dims import Dim, FloorDiv, provably_positive
 from .instructions import I32, I64, memory_type
 from .llvm_vector import constant, intrinsic, vector
 from .loops import Buffer, Linear, Loop, Nest
-from .tile import Registers, split_loops
+from .target import Target
+from .tile import split_loops
 
 
 def formatted(t: ir.Type, text: str) -> ir.Value:
@@ -38,56 +40,6 @@ T = TypeVar("T")
 
 Copies = Mapping[int, int]
 """Which unrolled copy is meant, by index."""
-
-
-class Target(Protocol):
-    """All that differs between machines."""
-
-    @property
-    def registers(self) -> Registers:
-        """What tiles are made for."""
-
-    def kernel(self, module: ir.Module, nest: Nest) -> ir.Function:
-        """Declare the function of a nest."""
-
-    def ranges(self, function: ir.Function, nest: Nest) -> Mapping[int, tuple[ir.Value, ir.Value]]:
-        """The first and one past the last value of every ranged index."""
-
-    def size(self, frame: Frame, name: str) -> ir.Value:
-        """The i64 value of a named dim, at the start of the function."""
-
-    def pointer(self, frame: Frame, buffer: Buffer) -> ir.Value:
-        """The start of a buffer."""
-
-    def output_loops(self, frame: Frame, loops: Sequence[Loop], body: Callable[[], None]) -> None:
-        """Run `body` for every tile of the output."""
-
-    def reduced_loop(
-        self,
-        frame: Frame,
-        loop: Loop,
-        carried: Sequence[ir.Value],
-        body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
-    ) -> Sequence[ir.Value]:
-        """Run a loop of a reduction; of a PARALLEL one, this thread's part."""
-
-    def joined(
-        self,
-        frame: Frame,
-        loops: Sequence[Loop],
-        state: list[ir.Value],
-        merge: Callable[[list[ir.Value], list[ir.Value]], list[ir.Value]],
-    ) -> list[ir.Value]:
-        """What all threads that share `loops` have accumulated, in every one of them."""
-
-    def store(self, frame: Frame, write: Callable[[], None]) -> None:
-        """Let one thread `write` the results of a tile."""
-
-    def fail(self, frame: Frame, check: int, axis: int, index: ir.Value, size: ir.Value) -> None:
-        """Report an index out of range and leave the function (ends the block)."""
-
-    def finish(self, frame: Frame) -> None:
-        """Return from the function."""
 
 
 class Frame:
@@ -111,7 +63,7 @@ class Frame:
         self.loops: dict[int, Loop] = {}
         self.base: dict[int, ir.Value] = {}
         self.limits: dict[int, ir.Value] = {}  # extents that a guard has cut short
-        self.split = split_loops(nest, target.registers.tuning.split_cost)
+        self.split = split_loops(nest, target.registers)
         self.exact: set[int] = set()  # open loops, split, that are in their whole tiles
         self.ranges = dict(target.ranges(self.function, nest))  # of indices with stated bounds
         self.splats: dict[tuple[ir.Value, int], ir.Value] = {}
@@ -246,7 +198,8 @@ class Frame:
         carried: Sequence[ir.Value],
         body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
     ) -> list[ir.Value]:
-        """The loop over whole tiles, without masks; then `body` once more for what is left."""
+        """The loop over whole tiles, without masks; then `body` once more for what is left: for all
+        of it at once, or vector by vector."""
         b, k = self.b, loop.index
         lowest, end = self.range_of(loop)
         limit = self.limits.get(k)
@@ -265,14 +218,37 @@ class Frame:
         after = b.append_basic_block("end")
         b.cbranch(b.icmp_signed(">", left, constant(I64, 0)), rest, after)
         b.position_at_end(rest)
-        self.open(loop, at)
-        with self.scope():
-            out = body(carried)
-        self.close(loop)
+        if loop.copies > 1 and self.split[k]:
+            out = self._vector_by_vector(loop, at, end, carried, body)
+        else:
+            self.open(loop, at)
+            with self.scope():
+                out = body(carried)
+            self.close(loop)
         last = b.block
         b.branch(after)
         b.position_at_end(after)
         return self.either(carried, before, out, last)
+
+    def _vector_by_vector(
+        self,
+        loop: Loop,
+        first: ir.Value,
+        end: ir.Value,
+        carried: Sequence[ir.Value],
+        body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
+    ) -> Sequence[ir.Value]:
+        k = loop.index
+        limit, stated, split = self.limits.pop(k, None), self.ranges.get(k), self.split.pop(k)
+        self.ranges[k] = first, end
+        out = self.counted(replace(loop, copies=1), carried, body)
+        del self.ranges[k]
+        if stated is not None:
+            self.ranges[k] = stated
+        if limit is not None:
+            self.limits[k] = limit
+        self.split[k] = split
+        return out
 
     def blocks(
         self,

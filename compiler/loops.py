@@ -162,11 +162,6 @@ class Store:
     offset: Linear
     value: Value
 
-    @property
-    def is_update(self) -> bool:
-        """Whether it stores where it reads."""
-        return any(isinstance(x, Load) and x.buffer is self.buffer for x in postorder([self.value]))
-
 
 @dataclass(frozen=True, eq=False)
 class Fill:

@@ -10,7 +10,7 @@ indices that every access walks as one are merged, so that lanes cross rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import product as product_of
 from typing import Literal
@@ -142,6 +142,7 @@ class _Lowering:
     loaded: dict[tuple[Node, Linear], Load] = field(default_factory=dict)
     """What members read at the place that they compute, once for all: one of them may be written
     there. In a pass over rows all places are shared."""
+    values: dict[Hashable, Value] = field(default_factory=dict)
     fixed: dict[int, int] = field(default_factory=dict)
     """In a pass: the nest's indices that stand for one number at a time."""
     names: dict[int, str] = field(default_factory=dict)
@@ -323,22 +324,34 @@ class _Lowering:
     def one(self, x: Scalar) -> Value:
         match x:
             case sc.Const():
-                return Number(x.value, settled(x.dtype))
+                return self.number(x.value, settled(x.dtype))
             case sc.Affine():
                 at = self.linear([(x, dim(1))])
                 if not at.terms and at.const.const is not None:
-                    return Number(at.const.const, I64)
-                return IndexValue(at)
+                    return self.number(at.const.const, I64)
+                return self.unique(at, lambda: IndexValue(at))
             case sc.Read():
                 return self.known[x.tensor] if x.tensor in self.known else self.load(x)
             case sc.Op("cast", (inner,)):
                 of, to = self.made[inner], settled(x.dtype)
-                return of if of.dtype is to else Apply("cast", (of,), to)
+                return of if of.dtype is to else self.apply("cast", (of,), to)
             case sc.Op():
                 args = tuple(self.made[a] for a in x.args)
-                return Apply(x.name, args, settled(x.dtype))
+                return self.apply(x.name, args, settled(x.dtype))
             case _:
                 raise TypeError(f"not a primitive expression: {x}")
+
+    def number(self, value: float, d: DType) -> Value:
+        return self.unique((repr(value), d), lambda: Number(value, d))
+
+    def apply(self, name: str, args: tuple[Value, ...], d: DType) -> Value:
+        return self.unique((name, args, d), lambda: Apply(name, args, d))
+
+    def unique(self, what: Hashable, make: Callable[[], Value]) -> Value:
+        """One value for what several members compute alike."""
+        if what not in self.values:
+            self.values[what] = make()
+        return self.values[what]
 
     def load(self, x: sc.Read) -> Load | Number:
         buffer = self.stored[x.tensor][0]

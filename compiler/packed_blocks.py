@@ -23,7 +23,6 @@ from .block_sizes import depth_blocks, even
 from .dtypes import DType
 from .entry_builder import Callee, not_hot
 from .fork_join import PARTS_A_THREAD, parallel, threads, up
-from .frame import Target
 from .instructions import I1, I64, register_type
 from .llvm_loop import POINTER, VOID, counted, minimum
 from .llvm_vector import constant
@@ -102,6 +101,7 @@ from .packed_task import (
 )
 from .packed_ways import Way, by_tiles, by_vectors, is_for
 from .register_tile import Panels, panels
+from .target import Target
 from .tile_extremes import NO_EXTREMES
 
 

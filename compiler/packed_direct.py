@@ -20,7 +20,7 @@ from .emit import emit
 from .emit_parallel import emit_nest, operations
 from .entry_builder import not_hot
 from .fork_join import share
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I1, I8, I64
 from .llvm_loop import counted, minimum
 from .llvm_vector import constant, intrinsic
@@ -55,6 +55,7 @@ from .packed_task import (
     word,
 )
 from .register_tile import Panels
+from .target import Target
 from .tile import tile as tiled
 
 FEW = 4

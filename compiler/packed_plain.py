@@ -19,7 +19,6 @@ from .dims import Dim, dim, named
 from .dtypes import F32, DType
 from .emit_panels import Pack
 from .entry_builder import not_hot
-from .frame import Target
 from .instructions import I64, memory_type
 from .llvm_loop import POINTER
 from .llvm_vector import constant
@@ -56,6 +55,7 @@ from .packed_task import (
     word,
 )
 from .register_tile import Panels
+from .target import Target
 
 
 def add_packs(target: Target, module: ir.Module, tile: Panels, d: DType) -> None:

@@ -24,7 +24,7 @@ from .emit_parallel import emit_nest
 from .entry_builder import not_hot
 from .entry_table import POOL, ROUTINES
 from .fork_join import add_pool
-from .frame import Frame, Target
+from .frame import Frame
 from .instructions import I1, I64
 from .interrupts import interrupts_held_back
 from .llvm_vector import TargetModule, constant, intrinsic
@@ -36,6 +36,7 @@ from .packed import Contraction
 from .packed_blocks import shared_module
 from .records import dataclass
 from .schedule import Schedule
+from .target import Target
 from .tile import Registers
 
 _POINTER = ir.PointerType()

@@ -25,8 +25,8 @@ class Tuning:
     """The index along SIMD lanes where a nest reduces: the cheapest by `tile`'s cost model, one of
     the output, or one of those reduced over."""
 
-    dear_copies: int = 1
-    """Vectors of a nest without reductions that has more than ten operations."""
+    dear_copies: int | None = None
+    """Vectors of a body of more than ten operations; unless stated by `tile`'s cost model."""
 
     tile_vectors: int = 2
     """Vectors along the lanes of a register tile, whose accumulators fill the registers."""
@@ -34,9 +34,9 @@ class Tuning:
     sum_copies: int = 4
     """Accumulators of a reduction along lanes, at most: for short rows fewer are better."""
 
-    split_cost: int = 64
+    split_cost: int | None = None
     """Operations of the longest body that is emitted twice: whole tiles without masks, then the
-    rest."""
+    rest. Unless stated by what masks cost."""
 
     bands: bool = True
     """Whether kernels that share their rows run together, a block of rows at a time."""
@@ -65,10 +65,12 @@ STATIC = Tuning()
 CANDIDATES: tuple[tuple[str, Any], ...] = (
     ("lanes", "output"),
     ("lanes", "sum"),
+    ("dear_copies", 1),
     ("dear_copies", 2),
     ("tile_vectors", 1),
     ("tile_vectors", 4),
     ("sum_copies", 1),
+    ("split_cost", 64),
     ("split_cost", 512),
     ("bands", False),
     ("band_bytes", 1 << 16),

@@ -14,7 +14,7 @@ from tdsl.compiler.loops import Nest, Reduce
 from tdsl.compiler.machine import host
 from tdsl.compiler.scalar import index
 from tdsl.compiler.scalar import size as size_of
-from tdsl.compiler.tile import split_loops
+from tdsl.compiler.tile import Registers, split_loops
 
 from .native_functions import Native, at, comp, function, numbers, op, param, whole
 
@@ -97,18 +97,22 @@ def nests(fn: g.Function) -> list[Nest]:
     return [nest for nest in every if isinstance(nest, Nest)]
 
 
-def test_short_innermost_bodies_are_split() -> None:
+def test_innermost_bodies_are_split() -> None:
+    """Short ones; with masks that are no registers long ones, too, and these vector by vector."""
+    wide, narrow = Registers(64, 24), Registers(32, 12)
     x, y = param("x", 0, ["m", "n"]), param("y", 1, ["n", "k"])
     (pointwise,) = nests(function([x], comp(op("exp", at(x, 0, 1)), ["m", "n"], 2)))
-    assert split_loops(pointwise) == {pointwise.loops[-1].index}
+    for registers in (wide, narrow):
+        assert split_loops(pointwise, registers) == {pointwise.loops[-1].index: False}
     (rows,) = nests(function([x], comp(at(x, 0, 1), ["m", "n"], 1, "sum")))
     (reduction,) = (s for s in rows.body if isinstance(s, Reduce))
-    assert split_loops(rows) == {reduction.loops[-1].index}
+    assert split_loops(rows, wide) == {reduction.loops[-1].index: False}
     # lanes stand on an outer loop
     (columns,) = nests(function([x], comp(at(x, 1, 0), ["n", "m"], 1, "sum")))
-    assert not split_loops(columns)
+    assert not split_loops(columns, wide)
     (long,) = nests(function([y], comp(op("lgamma", op("erf", at(y, 0, 1))), ["n", "k"], 2)))
-    assert not split_loops(long)
+    assert not split_loops(long, wide)
+    assert split_loops(long, narrow) == {long.loops[-1].index: True}
 
 
 DEAR = """

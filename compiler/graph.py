@@ -13,7 +13,7 @@ the key, and must not leak from one file's nodes into another's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -330,6 +330,23 @@ def rewrite(roots: Sequence[Node], rule: Callable[[Node], Node]) -> tuple[Node, 
     for node in postorder(roots):
         done[node] = rule(with_operands(node, done))
     return tuple(done[r] for r in roots)
+
+
+def with_nodes(roots: Sequence[Node], changed: Mapping[Comp, Comp]) -> tuple[Node, ...]:
+    """The roots with comprehensions replaced by others, which may read new ones."""
+    done: dict[Node, Node] = {}
+    stack: list[tuple[Node, bool]] = [(n, False) for n in roots]
+    while stack:
+        node, ready = stack.pop()
+        if node in done:
+            continue
+        other = changed.get(node, node) if isinstance(node, Comp) else node
+        if ready:
+            done[node] = with_operands(other, done)
+        else:
+            stack.append((node, True))
+            stack += [(n, False) for n in operands(other)]
+    return tuple(done[n] for n in roots)
 
 
 def with_operands(node: Node, new: dict[Node, Node]) -> Node:

@@ -14,13 +14,12 @@ from dataclasses import replace
 
 from . import scalar as sc
 from .dims import Dim, product
-from .graph import REDUCERS, Comp, Function, Node, comp, identity_read, operands
+from .graph import REDUCERS, Comp, Function, Node, comp, identity_read, operands, with_nodes
 from .inline import reads_of
 from .kernels import Band, Kernel, Kernels, inside, is_read_in_pass
 from .lower import lone_nest
 from .packed import contraction
 from .records import dataclass, field
-from .share import with_nodes
 from .tile import Registers, walks_rows
 
 _MOST_SUMS = 8
@@ -214,7 +213,8 @@ def with_row_sums(kernels: Kernels) -> Function | None:
                     continue
                 if c.extents in others:
                     found[c] = _by_rows(c, band.shared)
-    return with_nodes(kernels.function, found) if found else None
+    fn = kernels.function
+    return fn.with_outputs(with_nodes(fn.outputs, found)) if found else None
 
 
 def _by_rows(c: Comp, shared: int) -> Comp:

@@ -102,6 +102,7 @@ ALGEBRA = (
     Rule("x ** 1", "x"),
     Rule("x ** 2", "x * x"),
     Rule("--x", "x"),
+    Rule("-x * y", "-(x * y)"),
     Rule("not not x", "x"),
     Rule("x * (1 / y)", "x / y", unless="x"),
     Rule("x if y else x", "x"),

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from . import ranges
 from . import scalar as sc
-from .graph import Comp, Function, Node, operands, with_body, with_operands
+from .graph import Comp, Function, Node, operands, with_body, with_nodes
 from .inline import Part, comp_of, cost, is_no_larger, part_of
 from .kernels import Kernels
 from .records import dataclass
@@ -62,7 +62,8 @@ def shared_parts(kernels: Kernels) -> Function | None:
     if not found:
         return None
     changed = {c: with_body(c, _replaced(c.body, values)) for c, values in found.items()}
-    return with_nodes(kernels.function, changed)
+    fn = kernels.function
+    return fn.with_outputs(with_nodes(fn.outputs, changed))
 
 
 def _sites(k: int, c: Comp, rows: range) -> Iterator[tuple[tuple[Part, tuple[int, ...]], _Site]]:
@@ -79,23 +80,6 @@ def _sites(k: int, c: Comp, rows: range) -> Iterator[tuple[tuple[Part, tuple[int
         if ranges.may_stand_apart(x, guards[x], c.extents):
             arranged = [*rows, *(i for i in order if i not in rows)]
             yield (part, tuple(order.index(i) for i in rows)), _Site(k, c, x, arranged)
-
-
-def with_nodes(fn: Function, changed: Mapping[Comp, Comp]) -> Function:
-    """The function with comprehensions replaced, which may read new ones."""
-    done: dict[Node, Node] = {}
-    stack: list[tuple[Node, bool]] = [(n, False) for n in fn.outputs]
-    while stack:
-        node, ready = stack.pop()
-        if node in done:
-            continue
-        other = changed.get(node, node) if isinstance(node, Comp) else node
-        if ready:
-            done[node] = with_operands(other, done)
-        else:
-            stack.append((node, True))
-            stack += [(n, False) for n in operands(other)]
-    return fn.with_outputs(done[n] for n in fn.outputs)
 
 
 def _replaced(root: Scalar, values: Mapping[Scalar, Scalar]) -> Scalar:

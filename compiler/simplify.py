@@ -31,6 +31,7 @@ from .scalar import Scalar, ScalarFunction
 from .shifts import SHIFTS
 from .sight import Sight
 from .span import Span
+from .symmetry import opposite_sums
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def simplify(fn: Function, log: Log | None = None) -> Function:
             outputs = rewrite(outputs, lambda n: _without_views(n, opaque))
             outputs = rewrite(outputs, lambda n: _algebra(n, log))
             outputs = order_contractions(outputs, lambda eq, n: _note(log, eq, n))
+            outputs = opposite_sums(outputs, lambda eq, n: _note(log, eq, n))
             outputs = rewrite(outputs, rewriting.node)
             if tuple(outputs) == before:
                 break
@@ -111,19 +113,27 @@ class _Pass:
 
 
 def _without_views(node: Node, opaque: frozenset[Node]) -> Node:
-    """Read through nodes that only rename elements (permute∘permute and the like vanish) and
-    through those that hold one small constant expression."""
+    """Read through nodes that only rename elements (permute∘permute and the like vanish), or
+    negate them, and through those that hold one small constant expression."""
     if not isinstance(node, Comp):
         return node
 
     def rule(x: Scalar) -> Scalar:
         match x:
             case sc.Read(tensor=Comp(None, target=None) as source) if source not in opaque:
-                if isinstance(source.body, sc.Read) or _constant(source.body):
+                if _is_view(source.body) or _constant(source.body):
                     return sc.substitute_indices(source.body, dict(enumerate(x.indices)))
         return x
 
     return with_body(node, sc.rewrite(node.body, rule))
+
+
+def _is_view(body: Scalar) -> bool:
+    match body:
+        case sc.Op("neg", (inner,)):
+            return isinstance(inner, sc.Read)
+        case _:
+            return isinstance(body, sc.Read)
 
 
 def _constant(body: Scalar) -> bool:

@@ -393,23 +393,25 @@ def _reduced_copies(
 
 def split_loops(nest: Nest, registers: Registers) -> dict[int, bool]:
     """The indices along lanes whose whole tiles run apart from the rest, so that only the rest
-    needs masks: those of innermost loops of which a tile has up to `registers.split_cost`
-    additions. Masks cost two instructions a tile, and, where they are no registers, a branch and
-    more for every store and sum. True for tiles that take long to compile: their rest goes vector
-    by vector."""
+    needs masks: those of loops of which a tile has up to `registers.split_cost` additions;
+    innermost ones, unless masks take registers and branches, too. True for tiles that take long to
+    compile: their rest goes vector by vector, if nothing is walked again for every vector."""
     reduces = [s for s in nest.body if isinstance(s, Reduce) and s.loops]
     points = prod(loop.copies for loop in nest.loops)
     bodies: list[tuple[Loop, Sequence[Statement], int]] = [
         (s.loops[-1], [s], points * s.loops[-1].copies) for s in reduces
     ]
-    if not reduces and nest.loops:
+    around = nest.loops[-1].index if nest.loops and reduces else None
+    if nest.loops and not (reduces and registers.of_masks):
         bodies.append((nest.loops[-1], nest.body, points))
     costs = {
         loop.index: copies * _cost_of(statements)
         for loop, statements, copies in bodies
         if loop.lanes > 1
     }
-    return {k: cost > _TILE for k, cost in costs.items() if cost <= registers.split_cost}
+    return {
+        k: cost > _TILE and k != around for k, cost in costs.items() if cost <= registers.split_cost
+    }
 
 
 def _cost_of(statements: Sequence[Statement]) -> int:

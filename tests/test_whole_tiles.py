@@ -110,6 +110,7 @@ def test_innermost_bodies_are_split() -> None:
     # lanes stand on an outer loop
     (columns,) = nests(function([x], comp(at(x, 1, 0), ["n", "m"], 1, "sum")))
     assert not split_loops(columns, wide)
+    assert split_loops(columns, narrow) == {columns.loops[-1].index: False}
     (long,) = nests(function([y], comp(op("lgamma", op("erf", at(y, 0, 1))), ["n", "k"], 2)))
     assert not split_loops(long, wide)
     assert split_loops(long, narrow) == {long.loops[-1].index: True}

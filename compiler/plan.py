@@ -8,7 +8,7 @@ Left to others: loops (`lower`).
 Offsets are sizes in the named dims, so one plan serves every size. A slot is taken again when a
 value of the same symbolic size (or provably smaller) comes after the last read of the old one, or
 replaces it element by element. A value that is made and read in one band has room for the band's
-rows only.
+rows only, or stands where the result will that replaces it.
 """
 
 from __future__ import annotations
@@ -193,7 +193,9 @@ class _Placing:
             room.inner_values.append((buffer, slot))
             room.inner.slots[slot].holds = buffer
         elif band is not None and until in band and (not summed or is_along(c, kernel)):
-            buffer = self.in_band(c, name, k, until, band, old)
+            buffer = self.in_result(c, k, until, band)
+            if buffer is None:
+                buffer = self.in_band(c, name, k, until, band, old)
         else:
             buffer = self.in_arena(c, name, k, until, old)
         self.stored[c] = (buffer,)
@@ -229,6 +231,20 @@ class _Placing:
         room.values.append((buffer, slot))
         room.memory.slots[slot].holds = buffer
         return buffer
+
+    def in_result(self, c: Comp, k: int, until: int, band: Band) -> Buffer | None:
+        """Where a result of the band goes that replaces `c` element by element: its memory comes
+        into the cache while `c` is computed, and there are fewer bytes there."""
+        if band.inner is not None or k in band.summed or until in band.summed or until == k:
+            return None
+        kernel = self.kernels.kernels[until]
+        for out in kernel.comps:
+            buffers = self.stored.get(out, ())
+            if len(buffers) == 1 and buffers[0].space == "output":
+                stored = {c: (Buffer("", c.dtype, c.shape, "band", 0, dim(0)),)}
+                if _replaced(out, kernel, until, stored, self.last) is not None:
+                    return buffers[0]
+        return None
 
     def inner_sum(self, c: Comp, k: int, band: Band) -> None:
         """Room for a sum over inner rows, and for that over some of them."""
@@ -398,8 +414,8 @@ def verify_program(program: Program) -> None:
         for c in kernel.comps:
             for node in operands(c):
                 assert node in program.stored or node in kernel.comps, f"kernel {k} reads nothing"
-    outputs = [b.position for bs in program.stored.values() for b in bs if b.space == "output"]
-    outputs = sorted([*outputs, *(k for k, _ in program.kernels.in_place)])
+    buffers = {b for bs in program.stored.values() for b in bs if b.space == "output"}
+    outputs = sorted([*(b.position for b in buffers), *(k for k, _ in program.kernels.in_place)])
     assert outputs == list(range(len(program.kernels.function.outputs))), "outputs are not planned"
     for a in program.lifetimes:
         for b in program.lifetimes:

@@ -172,6 +172,37 @@ def test_memory_does_not_grow_with_the_number_of_rows(programs: Any) -> None:
         assert "r" not in re.findall(r"[a-z]+", arena), text
 
 
+def test_what_a_result_replaces_stands_in_its_place() -> None:
+    """If the result reads it element by element, as the last, and is as large."""
+    f = tdsl.compile("""
+def replaced(x: f32[r, c]) -> f32[r, c]:
+    return softmax(x, dim=1)
+def turned(x: f32[r, c]) -> f32[r, c]:
+    e = exp(x) / sum(exp(x), dim=1, keepdim=True)
+    out[i, j] = e[i, c - 1 - j] / sum[k](e[i, k] * e[i, k])
+    return out
+def wider(x: f32[r, c]) -> f64[r, c]:
+    return f64(softmax(x, dim=1))
+def twice(x: f32[r, c]) -> (f32[r, c], f32[r, c]):
+    e = exp(x)
+    return e / sum(e, dim=1, keepdim=True), e * max(e, dim=1, keepdim=True)
+""")
+    assert len(re.findall(r"= out\b", f.replaced.plan())) == 2
+    for name in ("turned", "wider"):
+        assert len(re.findall(r"= out\b", getattr(f, name).plan())) == 1, name
+    for rows, columns in ((0, 3), (1, 1), (5, 33), (300, 70)):
+        x = np.random.default_rng(rows).standard_normal((rows, columns)).astype("float32")
+        for name in ("replaced", "turned", "wider", "twice"):
+            function = getattr(f, name)
+            got = function(x)
+            want = interpret(differentiated(function.graph()), [x])
+            for a, b in zip(got if isinstance(got, tuple) else (got,), want, strict=True):
+                np.testing.assert_allclose(a, b, rtol=2e-6)
+    x = np.random.default_rng(1).standard_normal((40, 70)).astype("float32")
+    want = f.replaced(x.copy())
+    assert (f.replaced(x, donate="x") == want).all()
+
+
 def test_not_finite(programs: Any) -> None:
     x = np.ones((500, 40), np.float32)
     x[77, 3], x[78, 4] = np.inf, np.nan

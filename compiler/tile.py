@@ -394,15 +394,17 @@ def _reduced_copies(
 def split_loops(nest: Nest, registers: Registers) -> dict[int, bool]:
     """The indices along lanes whose whole tiles run apart from the rest, so that only the rest
     needs masks: those of loops of which a tile has up to `registers.split_cost` additions;
-    innermost ones, unless masks take registers and branches, too. True for tiles that take long to
-    compile: their rest goes vector by vector, if nothing is walked again for every vector."""
+    innermost ones, and where masks are no registers, but branches and more, those around sums that
+    may be long, too. True for tiles that take long to compile: their rest goes vector by vector,
+    unless sums would be walked again for every vector."""
     reduces = [s for s in nest.body if isinstance(s, Reduce) and s.loops]
     points = prod(loop.copies for loop in nest.loops)
     bodies: list[tuple[Loop, Sequence[Statement], int]] = [
         (s.loops[-1], [s], points * s.loops[-1].copies) for s in reduces
     ]
     around = nest.loops[-1].index if nest.loops and reduces else None
-    if nest.loops and not (reduces and registers.of_masks):
+    walked = any(loop.extent.const is None for s in reduces for loop in s.loops)
+    if nest.loops and (not reduces or (walked and not registers.of_masks)):
         bodies.append((nest.loops[-1], nest.body, points))
     costs = {
         loop.index: copies * _cost_of(statements)

@@ -163,6 +163,7 @@ class _Placing:
         self.memory = _Memory([], dim(0))
         self.lifetimes: list[Lifetime] = []
         self.rooms = {band: _Room() for band in kernels.bands}
+        self.replacing: set[Comp] = set()  # results in whose places other values stand first
 
     def program(self) -> Program:
         rooms = {
@@ -193,9 +194,8 @@ class _Placing:
             room.inner_values.append((buffer, slot))
             room.inner.slots[slot].holds = buffer
         elif band is not None and until in band and (not summed or is_along(c, kernel)):
-            buffer = self.in_result(c, k, until, band)
-            if buffer is None:
-                buffer = self.in_band(c, name, k, until, band, old)
+            result = self.in_result(c, k, until, band)
+            buffer = result or self.in_band(c, name, k, until, band, old)
         else:
             buffer = self.in_arena(c, name, k, until, old)
         self.stored[c] = (buffer,)
@@ -233,17 +233,19 @@ class _Placing:
         return buffer
 
     def in_result(self, c: Comp, k: int, until: int, band: Band) -> Buffer | None:
-        """Where a result of the band goes that replaces `c` element by element: its memory comes
-        into the cache while `c` is computed, and there are fewer bytes there."""
+        """Where a result of the band goes that replaces `c` element by element, if nothing else
+        does: its memory comes into the cache while `c` is computed, and there are fewer bytes."""
         if band.inner is not None or k in band.summed or until in band.summed or until == k:
             return None
         kernel = self.kernels.kernels[until]
         for out in kernel.comps:
             buffers = self.stored.get(out, ())
-            if len(buffers) == 1 and buffers[0].space == "output":
-                stored = {c: (Buffer("", c.dtype, c.shape, "band", 0, dim(0)),)}
-                if _replaced(out, kernel, until, stored, self.last) is not None:
-                    return buffers[0]
+            if len(buffers) != 1 or buffers[0].space != "output" or out in self.replacing:
+                continue
+            alone = _stands_alone(out, kernel, until, self.stored, self.last)
+            if alone and _may_stand_in(c, out, kernel, until, self.last):
+                self.replacing.add(out)
+                return buffers[0]
         return None
 
     def inner_sum(self, c: Comp, k: int, band: Band) -> None:
@@ -349,31 +351,43 @@ def _replaced(
     kernel: Kernel,
     k: int,
     stored: Mapping[Node, tuple[Buffer, ...]],
-    last: dict[Node, int],
+    last: Mapping[Node, int],
 ) -> Buffer | None:
     """What `c` reads element by element and nothing reads after it, so that `c` may stand in its
-    place: its kernel then has no loops inside, and stores nothing else."""
-    if any(x.reducer is not None or x.target is not None for x in kernel.comps):
-        return None
-    if any(x is not c and (x in stored or last.get(x, k) != k) for x in kernel.comps):
+    place."""
+    if not _stands_alone(c, kernel, k, stored, last):
         return None
     for n in operands(c):
         buffers = stored.get(n, ())
-        if (
-            len(buffers) == 1
-            and buffers[0].space in ("arena", "band")
-            and last[n] == k
-            and n.shape == c.shape
-            and n.dtype.size == c.dtype.size
-            and all(
-                is_identity_read(r, c.rank)
-                for x in kernel.comps
-                for r in reads_of(x)
-                if r.tensor is n
-            )
-        ):
+        own = len(buffers) == 1 and buffers[0].space in ("arena", "band")
+        if own and _may_stand_in(n, c, kernel, k, last):
             return buffers[0]
     return None
+
+
+def _stands_alone(
+    c: Comp,
+    kernel: Kernel,
+    k: int,
+    stored: Mapping[Node, tuple[Buffer, ...]],
+    last: Mapping[Node, int],
+) -> bool:
+    """Whether the kernel of `c` has no loops inside, and stores nothing else."""
+    return all(x.reducer is None and x.target is None for x in kernel.comps) and not any(
+        x is not c and (x in stored or last.get(x, k) != k) for x in kernel.comps
+    )
+
+
+def _may_stand_in(n: Node, c: Comp, kernel: Kernel, k: int, last: Mapping[Node, int]) -> bool:
+    """Whether the kernel of `c` is the last to read `n`, element by element, and they are alike."""
+    return (
+        last.get(n) == k
+        and n.shape == c.shape
+        and n.dtype.size == c.dtype.size
+        and all(
+            is_identity_read(r, c.rank) for x in kernel.comps for r in reads_of(x) if r.tensor is n
+        )
+    )
 
 
 def _output_name(fn: Function, k: int) -> str:
@@ -414,9 +428,13 @@ def verify_program(program: Program) -> None:
         for c in kernel.comps:
             for node in operands(c):
                 assert node in program.stored or node in kernel.comps, f"kernel {k} reads nothing"
-    buffers = {b for bs in program.stored.values() for b in bs if b.space == "output"}
-    outputs = sorted([*(b.position for b in buffers), *(k for k, _ in program.kernels.in_place)])
-    assert outputs == list(range(len(program.kernels.function.outputs))), "outputs are not planned"
+    fn = program.kernels.function
+    in_outputs = [(n, b) for n, bs in program.stored.items() for b in bs if b.space == "output"]
+    written = sorted(b.position for n, b in in_outputs if n is fn.outputs[b.position])
+    replaced = [b for n, b in in_outputs if n is not fn.outputs[b.position]]
+    assert len(replaced) == len(set(replaced)), "two values stand in the place of one result"
+    outputs = sorted([*written, *(k for k, _ in program.kernels.in_place)])
+    assert outputs == list(range(len(fn.outputs))), "outputs are not planned"
     for a in program.lifetimes:
         for b in program.lifetimes:
             if a is not b and a.buffer.offset == b.buffer.offset:

@@ -98,7 +98,8 @@ REASONS: dict[str, dict[str, str]] = {
         REST: (
             "cold: the compiler and LLVM are imported in 80 ms; the entry and what contractions "
             "share are made once per machine, 0.2 s of a core; the rest is LLVM on the program's "
-            "own functions"
+            "own functions, nearly half of it in the selection of instructions (tried: its lower "
+            "levels, as long; its fast selection or no scheduler, 0.87 of its time, slower code)"
         ),
     },
 }

@@ -182,11 +182,7 @@ class Reductions(Stores):
                 copy()
                 here = at if own is None or now == 1 else {**at, own: k}
                 out += self.accumulated(s, old, here, own is not None)
-        for left in s.stores:  # what one overwrites, another may read
-            for here in self.copies_of(self.loops):
-                self.value(left.value, here)
-        for left in s.stores:
-            self.store(left)
+        self.stores(s.stores)
         return out
 
     def accumulated(

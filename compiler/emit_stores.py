@@ -55,9 +55,6 @@ class Stores(Values):
                 place = b.gep(place, [self.further_on(x)], source_etype=I8)
                 ask_for(b, place, 2)
 
-    def store(self, s: Store) -> None:
-        self.stores([s])
-
     def stores(self, several: Sequence[Store]) -> None:
         """All values, then the stores: none reads what another one writes."""
         b = self.b

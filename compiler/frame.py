@@ -238,17 +238,23 @@ class Frame:
         carried: Sequence[ir.Value],
         body: Callable[[Sequence[ir.Value]], Sequence[ir.Value]],
     ) -> Sequence[ir.Value]:
-        k = loop.index
-        limit, stated, split = self.limits.pop(k, None), self.ranges.get(k), self.split.pop(k)
-        self.ranges[k] = first, end
-        out = self.counted(replace(loop, copies=1), carried, body)
+        split = self.split.pop(loop.index)
+        with self.over(loop.index, first, end):
+            out = self.counted(replace(loop, copies=1), carried, body)
+        self.split[loop.index] = split
+        return out
+
+    @contextmanager
+    def over(self, k: int, low: ir.Value, high: ir.Value) -> Iterator[None]:
+        """An index over a part of its range."""
+        limit, stated = self.limits.pop(k, None), self.ranges.get(k)
+        self.ranges[k] = low, high
+        yield
         del self.ranges[k]
         if stated is not None:
             self.ranges[k] = stated
         if limit is not None:
             self.limits[k] = limit
-        self.split[k] = split
-        return out
 
     def blocks(
         self,
@@ -259,10 +265,9 @@ class Frame:
     ) -> list[ir.Value]:
         """`body` for every block of `steps` steps of `loop`, which it runs over the block only."""
         b, k = self.b, loop.index
-        limit, stated, exact = self.limits.pop(k, None), self.ranges.get(k), k in self.exact
-        whole = self.whole(loop, loop.step)
+        exact, whole = k in self.exact, self.whole(loop, loop.step)
         low, high = self.range_of(loop)
-        high = high if limit is None else limit
+        high = self.limits.get(k, high)
         start = b.block
         inside = b.append_basic_block(f"block_{self.nest.index_names[k]}")
         after = b.append_basic_block("end")
@@ -272,16 +277,11 @@ class Frame:
         at.add_incoming(low, start)
         phis = [b.phi(x.type) for x in carried]
         further = b.add(at, constant(I64, steps * loop.step), flags=["nsw"])
-        self.ranges[k] = at, intrinsic(b, "llvm.smin", [further, high])
+        end = intrinsic(b, "llvm.smin", [further, high])
         if whole:
             self.exact.add(k)
-        with self.scope():
+        with self.over(k, at, end), self.scope():
             out = body(phis)
-        del self.ranges[k]
-        if stated is not None:
-            self.ranges[k] = stated
-        if limit is not None:
-            self.limits[k] = limit
         if not exact:
             self.exact.discard(k)
         latch = b.block

@@ -143,6 +143,7 @@ class _Lowering:
     """What members read at the place that they compute, once for all: one of them may be written
     there. In a pass over rows all places are shared."""
     values: dict[Hashable, Value] = field(default_factory=dict)
+    """What members compute alike, once for all."""
     fixed: dict[int, int] = field(default_factory=dict)
     """In a pass: the nest's indices that stand for one number at a time."""
     names: dict[int, str] = field(default_factory=dict)
@@ -348,7 +349,6 @@ class _Lowering:
         return self.unique((name, args, d), lambda: Apply(name, args, d))
 
     def unique(self, what: Hashable, make: Callable[[], Value]) -> Value:
-        """One value for what several members compute alike."""
         if what not in self.values:
             self.values[what] = make()
         return self.values[what]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -53,6 +53,10 @@ class Primitive:
     singular: bool = False
     infix: str | None = None
     cost: int = 1  # relative to an addition
+    commutes: bool = False  # to the last bit
+    parity: Literal["", "odd", "even"] = ""
+    """What a negative argument does, whichever: negates the result, or nothing; to the last bit,
+    but for a zero's sign."""
 
 
 def _rounded(x: Any) -> Any:
@@ -146,11 +150,11 @@ def _p(name: str, typing: Typing, numpy: Any, derivative: Any, emit: str, **more
 
 _ROWS = (
     # arithmetic
-    _p("add", A, np.add, ("1", "1"), "fadd/add", infix="+"),
+    _p("add", A, np.add, ("1", "1"), "fadd/add", infix="+", commutes=True),
     _p("sub", A, np.subtract, ("1", "-1"), "fsub/sub", infix="-"),
-    _p("mul", A, np.multiply, ("y", "x"), "fmul/mul", infix="*"),
+    _p("mul", A, np.multiply, ("y", "x"), "fmul/mul", infix="*", commutes=True, parity="odd"),
     _p("div", F, np.divide, ("1 / y", "-out / y"), "fdiv/-", infix="/",
-       domain=(ANY, NONZERO), singular=True, cost=4),
+       domain=(ANY, NONZERO), singular=True, cost=4, parity="odd"),
     _p("floordiv", A, _floordiv, ("0", "0"), "floordiv", infix="//",
        domain=(ANY, NONZERO), cost=6),
     _p("mod", A, np.mod, ("1", "-(x // y)"), "mod", infix="%", domain=(ANY, NONZERO), cost=8),
@@ -158,9 +162,9 @@ _ROWS = (
        ("0 if x == 0 and y == 0 else y * x**(y - 1)",
         "0 if x == 0 and y >= 0 else out * log(x)"),
        "math", infix="**", domain=(POSITIVE, ANY), singular=True, cost=40),
-    _p("neg", A, np.negative, "-1", "fneg/neg"),
-    _p("abs", A, np.abs, "sign(x)", "abs"),
-    _p("sign", A, np.sign, "0", "sign"),
+    _p("neg", A, np.negative, "-1", "fneg/neg", parity="odd"),
+    _p("abs", A, np.abs, "sign(x)", "abs", parity="even"),
+    _p("sign", A, np.sign, "0", "sign", parity="odd"),
     _p("min", S, np.minimum,
        ("1 if x < y else (0.5 if x == y else 0)", "1 if y < x else (0.5 if x == y else 0)"),
        "min"),
@@ -220,10 +224,10 @@ _ROWS = (
     _p("le", C, np.less_equal, ("0", "0"), "compare", infix="<="),
     _p("gt", C, np.greater, ("0", "0"), "compare", infix=">"),
     _p("ge", C, np.greater_equal, ("0", "0"), "compare", infix=">="),
-    _p("eq", C, np.equal, ("0", "0"), "compare", infix="=="),
-    _p("ne", C, np.not_equal, ("0", "0"), "compare", infix="!="),
-    _p("and", L, np.logical_and, ("0", "0"), "logic", infix="and"),
-    _p("or", L, np.logical_or, ("0", "0"), "logic", infix="or"),
+    _p("eq", C, np.equal, ("0", "0"), "compare", infix="==", commutes=True),
+    _p("ne", C, np.not_equal, ("0", "0"), "compare", infix="!=", commutes=True),
+    _p("and", L, np.logical_and, ("0", "0"), "logic", infix="and", commutes=True),
+    _p("or", L, np.logical_or, ("0", "0"), "logic", infix="or", commutes=True),
     _p("not", L, np.logical_not, "0", "logic"),
     _p("isnan", T, np.isnan, "0", "isnan"),
     _p("isinf", T, np.isinf, "0", "isinf"),

@@ -14,13 +14,13 @@ from functools import cached_property
 from . import scalar as sc
 from .formula import formula
 from .ops import scalar_function
+from .primitives import PRIMITIVES
 from .records import dataclass
 from .scalar import Scalar
 
 See = Callable[[Scalar], Scalar]
 
 _LETTERS = ("x", "y", "z")
-_COMMUTATIVE = frozenset({"add", "mul"})
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def match(
                 yield bound
         case sc.Op(), sc.Op() if pattern.name == x.name:
             yield from _match_all(pattern.args, x.args, bound, see)
-            if pattern.name in _COMMUTATIVE:
+            if PRIMITIVES[pattern.name].commutes:
                 yield from _match_all(pattern.args, x.args[::-1], bound, see)
         case sc.Call(), sc.Call() if pattern.function is x.function:
             yield from _match_all(pattern.args, x.args, bound, see)

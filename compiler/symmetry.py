@@ -18,6 +18,7 @@ from itertools import combinations
 
 from . import scalar as sc
 from .graph import Comp, Node, postorder, unreduced, with_nodes
+from .primitives import PRIMITIVES
 from .records import dataclass, field
 from .scalar import Scalar
 
@@ -92,20 +93,9 @@ class _Forms:
                 if a > b:
                     s, t, a, b = t, s, b, a
                 return s, self.number(("add", a, b, s * t, x.dtype))
-            case sc.Op(("mul" | "div") as name) if x.dtype.is_float:
-                (s, a), (t, b) = args
-                if name == "mul" and a > b:
-                    a, b = b, a
-                return s * t, self.number((name, a, b, x.dtype))
             case sc.Op("neg") if x.dtype.is_float:
                 ((s, a),) = args
                 return -s, a
-            case sc.Op("sign") if x.dtype.is_float:
-                ((s, a),) = args
-                return s, self.number(("sign", a))
-            case sc.Op("abs") if x.dtype.is_float:
-                ((_, a),) = args
-                return 1, self.number(("abs", a))
             case sc.Op("pow", (_, sc.Const(n))) if x.dtype.is_float and n == int(n):
                 (s, a), _ = args
                 return s if n % 2 else 1, self.number(("pow", a, n, x.dtype))
@@ -116,10 +106,13 @@ class _Forms:
                 if sc.is_literal(then, 0):
                     return t, self.number(("where", test, 0, b, x.dtype))
                 return s, self.number(("where", test, a, b, s * t, x.dtype))
-            case sc.Op("eq" | "ne" | "and" | "or" as name):
-                return 1, self.number((name, *sorted(args)))
             case sc.Op(name):
-                return 1, self.number((name, *args, x.dtype))
+                row = PRIMITIVES[name]
+                sign = 1
+                if row.parity and x.dtype.is_float:
+                    sign = math.prod(s for s, _ in args) if row.parity == "odd" else 1
+                    args = [(1, a) for _, a in args]
+                return sign, self.number((name, *(sorted(args) if row.commutes else args), x.dtype))
             case sc.Call(function):
                 return 1, self.number((function, *args, x.dtype))
             case _:
